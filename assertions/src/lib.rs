@@ -1,0 +1,7 @@
+//! Did alerts and SLOs behave? Samples in, verdicts out.
+//!
+//! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
+
+pub mod labels;
+pub mod time;
+pub mod timeline;

@@ -1,0 +1,1 @@
+//! Frames, requests and the shard loop: what both ends and the fault proxy share.

@@ -1,0 +1,2 @@
+//! One run, start to verdict.
+fn main() {}

@@ -1,0 +1,7 @@
+//! The language of a run: YAML files in, typed values with spans and diagnostics out.
+//!
+//! Start at [`span`] (where a value stands in the user's file) and [`problem`] (what is wrong with it).
+//! This crate knows no network, no clock and no async; nothing in it panics on user input.
+
+pub mod problem;
+pub mod span;
