@@ -1,0 +1,237 @@
+//! A small HTTP/1.1: enough to answer `/metrics`, `/health` and webhooks from the shard that accepted the connection.
+
+use std::borrow::Cow;
+
+/// Longest head (request line and headers) that is read, bytes.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+
+/// A head that cannot be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Not HTTP/1.1.
+    #[error("malformed HTTP head")]
+    Malformed,
+    /// Longer than [`HEAD_BYTES_MAX`], or more than 64 headers.
+    #[error("HTTP head too large")]
+    TooLarge,
+}
+
+impl HeadError {
+    /// The status that tells the peer.
+    pub fn status(self) -> u16 {
+        match self {
+            HeadError::Malformed => 400,
+            HeadError::TooLarge => 431,
+        }
+    }
+}
+
+/// Header fields in the order received.
+#[derive(Debug)]
+struct Fields<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Fields<'a> {
+    fn read(headers: &[httparse::Header<'a>]) -> Result<Fields<'a>, HeadError> {
+        let field = |header: &httparse::Header<'a>| {
+            std::str::from_utf8(header.value)
+                .map(|value| (header.name, value.trim()))
+                .map_err(|_| HeadError::Malformed)
+        };
+        headers.iter().map(field).collect::<Result<_, _>>().map(Fields)
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+}
+
+/// A request's head.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// `GET`, `POST` ….
+    pub method: &'a str,
+    /// Path and query as sent.
+    pub target: &'a str,
+    fields: Fields<'a>,
+    /// Length of the head, bytes.
+    pub head_bytes: usize,
+    /// Length of the body that follows, bytes.
+    pub body_bytes: usize,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a head. `Ok(None)`: more bytes are needed.
+    pub fn parse(input: &'a [u8]) -> Result<Option<Request<'a>>, HeadError> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        let Some(head_bytes) = head(request.parse(input), input)? else { return Ok(None) };
+        let (Some(method), Some(target)) = (request.method, request.path) else {
+            return Err(HeadError::Malformed);
+        };
+        let fields = Fields::read(request.headers)?;
+        // A body of unknown length is not read: whoever sends one gets 400 instead of a request smuggled behind it.
+        if fields.get("transfer-encoding").is_some() {
+            return Err(HeadError::Malformed);
+        }
+        let body_bytes = match fields.get("content-length") {
+            Some(length) => length.parse().map_err(|_| HeadError::Malformed)?,
+            None => 0,
+        };
+        Ok(Some(Request { method, target, fields, head_bytes, body_bytes }))
+    }
+
+    /// A header's value, by name in any case.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.fields.get(name)
+    }
+
+    /// The target without its query.
+    pub fn path(&self) -> &'a str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// A parameter of the query, percent-decoded.
+    pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
+        let (_, query) = self.target.split_once('?')?;
+        query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then(|| percent_decode(value))
+        })
+    }
+
+    /// Whether the connection stays open after the answer.
+    pub fn keeps_alive(&self) -> bool {
+        !self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+}
+
+/// A response's head.
+#[derive(Debug)]
+pub struct Response<'a> {
+    /// `200`, `101` ….
+    pub status: u16,
+    fields: Fields<'a>,
+    /// Length of the head, bytes.
+    pub head_bytes: usize,
+}
+
+impl<'a> Response<'a> {
+    /// Reads a head. `Ok(None)`: more bytes are needed.
+    pub fn parse(input: &'a [u8]) -> Result<Option<Response<'a>>, HeadError> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut headers);
+        let Some(head_bytes) = head(response.parse(input), input)? else { return Ok(None) };
+        let status = response.code.ok_or(HeadError::Malformed)?;
+        Ok(Some(Response { status, fields: Fields::read(response.headers)?, head_bytes }))
+    }
+
+    /// A header's value, by name in any case.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.fields.get(name)
+    }
+}
+
+fn head(parsed: httparse::Result<usize>, input: &[u8]) -> Result<Option<usize>, HeadError> {
+    match parsed {
+        Ok(httparse::Status::Complete(head_bytes)) if head_bytes <= HEAD_BYTES_MAX => Ok(Some(head_bytes)),
+        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES_MAX => Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
+        Err(_) => Err(HeadError::Malformed),
+    }
+}
+
+/// Appends a whole response.
+pub fn write_response(out: &mut Vec<u8>, status: u16, content_type: &str, body: &[u8]) {
+    let head = format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+        reason_phrase(status),
+        body.len()
+    );
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(body);
+}
+
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        413 => "Content Too Large",
+        426 => "Upgrade Required",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "",
+    }
+}
+
+fn percent_decode(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match (byte, hex.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+            (b'%', Some(decoded)) => {
+                bytes.push(decoded);
+                rest = &after[2..];
+            }
+            (b'+', _) => {
+                bytes.push(b' ');
+                rest = after;
+            }
+            _ => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_a_request() {
+        let input =
+            b"POST /test/latency?delay=600ms&note=a%20b+c HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+        let request = Request::parse(input).unwrap().unwrap();
+        assert_eq!((request.method, request.path(), request.body_bytes), ("POST", "/test/latency", 2));
+        assert_eq!(request.query("note").as_deref(), Some("a b c"));
+        assert_eq!(request.query("delay").as_deref(), Some("600ms"));
+        assert_eq!(request.query("absent"), None);
+        assert_eq!(&input[request.head_bytes..], b"hi");
+    }
+
+    #[test]
+    fn refuses_bad_heads() {
+        let endless = format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(HEAD_BYTES_MAX));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(HEADERS_MAX + 1));
+        for (input, error) in [
+            ("\0\r\n\r\n", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", HeadError::Malformed),
+            (&endless, HeadError::TooLarge),
+            (&many, HeadError::TooLarge),
+        ] {
+            assert_eq!(Request::parse(input.as_bytes()).unwrap_err(), error, "{input:.40}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), query in "\\PC{0,40}") {
+            let _ = Request::parse(&bytes);
+            let _ = Response::parse(&bytes);
+            let _ = percent_decode(&query);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What an application may do in a step. Nothing here touches a socket: a driver carries it out afterwards.
+
+use super::mailbox::Mailbox;
+use super::timers::Timers;
+use super::{Closed, ShardIndex};
+use crate::time::Time;
+use std::net::{IpAddr, SocketAddr};
+
+/// A connection of this shard. Never used again for another connection (the generation tells them apart).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    /// Place in the shard's table.
+    pub index: u32,
+    /// How often that place has been used before.
+    pub generation: u32,
+}
+
+impl ConnId {
+    /// Both halves as one number, for timer keys and epoll.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The inverse of [`ConnId::to_bits`].
+    pub fn from_bits(bits: u64) -> ConnId {
+        ConnId { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The place is unused.
+    Free,
+    /// Asked for with [`Io::connect`].
+    Connecting,
+    /// Bytes flow.
+    Open,
+    /// Will be closed once what was written has left.
+    Closing,
+    /// Ended; the application has not been told yet.
+    Ended,
+}
+
+const NO_BUFFER: u32 = u32::MAX;
+/// Buffers above this capacity are given back to the allocator instead of being pooled.
+const POOLED_BYTES_MAX: usize = 64 * 1024;
+
+/// The application's side of a connection: 16 bytes when idle.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) state: State,
+    /// The kernel took less than was offered; wait until it is writable.
+    pub(super) blocked: bool,
+    dirty: bool,
+    /// Index of its output buffer in the pool, or none.
+    buffer: u32,
+    /// Bytes of the buffer that have left.
+    sent: u32,
+}
+
+/// A connection to be opened.
+#[derive(Debug)]
+pub(super) struct Connect {
+    pub(super) conn: ConnId,
+    pub(super) to: SocketAddr,
+    pub(super) from: Option<IpAddr>,
+}
+
+/// What an application sees of its shard, and where it leaves what it wants done.
+#[derive(Debug)]
+pub struct Io<M> {
+    now: Time,
+    pub(super) mailbox: Mailbox<M>,
+    pub(super) timers: Timers,
+    pub(super) slots: Vec<Slot>,
+    free: Vec<u32>,
+    buffers: Vec<Vec<u8>>,
+    buffers_free: Vec<u32>,
+    pub(super) dirty: Vec<ConnId>,
+    pub(super) connects: Vec<Connect>,
+    pub(super) ended: Vec<(ConnId, Closed)>,
+    pub(super) resets: Vec<ConnId>,
+    pub(super) stopping: bool,
+    open: usize,
+}
+
+impl<M> Io<M> {
+    pub(super) fn new(now: Time, mailbox: Mailbox<M>) -> Io<M> {
+        Io {
+            now,
+            mailbox,
+            timers: Timers::new(now),
+            slots: Vec::new(),
+            free: Vec::new(),
+            buffers: Vec::new(),
+            buffers_free: Vec::new(),
+            dirty: Vec::new(),
+            connects: Vec::new(),
+            ended: Vec::new(),
+            resets: Vec::new(),
+            stopping: false,
+            open: 0,
+        }
+    }
+
+    /// The time of this step.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(super) fn set_now(&mut self, now: Time) {
+        self.now = now;
+    }
+
+    /// This shard's number.
+    pub fn shard(&self) -> ShardIndex {
+        self.mailbox.index()
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.mailbox.nodes() - 1
+    }
+
+    /// The edge's number in the mail.
+    pub fn edge(&self) -> ShardIndex {
+        self.shards()
+    }
+
+    /// Connections in the table, those being opened included.
+    pub fn connections(&self) -> usize {
+        self.open
+    }
+
+    /// The buffer to append bytes for `conn` to; they leave together at the end of the step. `None` if it is gone.
+    pub fn send(&mut self, conn: ConnId) -> Option<&mut Vec<u8>> {
+        let slot = self.slots.get_mut(conn.index as usize)?;
+        if slot.generation != conn.generation || slot.state != State::Open {
+            return None;
+        }
+        if slot.buffer == NO_BUFFER {
+            slot.buffer = self.buffers_free.pop().unwrap_or_else(|| {
+                self.buffers.push(Vec::new());
+                (self.buffers.len() - 1) as u32
+            });
+        }
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(conn);
+        }
+        Some(&mut self.buffers[slot.buffer as usize])
+    }
+
+    /// Bytes written for `conn` that have not left; 0 if it is gone.
+    pub fn backlog(&self, conn: ConnId) -> usize {
+        self.slot(conn)
+            .filter(|slot| slot.buffer != NO_BUFFER)
+            .map_or(0, |slot| self.buffers[slot.buffer as usize].len().saturating_sub(slot.sent as usize))
+    }
+
+    /// Whether the kernel takes no more bytes for `conn` at present.
+    pub fn is_blocked(&self, conn: ConnId) -> bool {
+        self.slot(conn).is_some_and(|slot| slot.blocked)
+    }
+
+    /// Whether the connection can be written to.
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.slot(conn).is_some_and(|slot| slot.state == State::Open)
+    }
+
+    /// Closes after what was written has left. If the kernel does not take it at once, the connection is reset.
+    pub fn close(&mut self, conn: ConnId) {
+        if let Some(slot) = self.slot_mut(conn)
+            && slot.state == State::Open
+        {
+            slot.state = State::Closing;
+            if !slot.dirty {
+                slot.dirty = true;
+                self.dirty.push(conn);
+            }
+        }
+    }
+
+    /// Cuts the connection with RST; what was written and has not left is dropped.
+    pub fn reset(&mut self, conn: ConnId) {
+        if self.slot(conn).is_some_and(|slot| !matches!(slot.state, State::Free | State::Ended)) {
+            self.resets.push(conn);
+        }
+    }
+
+    /// Opens a connection to `to`, from `from` if given. [`super::Application::opened`] or `closed` tells how it went.
+    pub fn connect(&mut self, to: SocketAddr, from: Option<IpAddr>) -> ConnId {
+        let conn = self.allocate(State::Connecting);
+        self.connects.push(Connect { conn, to, from });
+        conn
+    }
+
+    /// Calls [`super::Application::timer`] with `key` at `at`, to the next whole millisecond.
+    pub fn set_timer(&mut self, at: Time, key: u64) {
+        self.timers.set(at, key);
+    }
+
+    /// Sends mail to a shard (this one included) or to the edge.
+    pub fn post(&mut self, to: ShardIndex, mail: M) {
+        self.mailbox.post(to, mail);
+    }
+
+    /// Whether `to` has fallen so far behind that new work for it must be refused.
+    pub fn congested(&self, to: ShardIndex) -> bool {
+        self.mailbox.congested(to)
+    }
+
+    /// Ends this shard after the step; connections still open are reset.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    pub(super) fn allocate(&mut self, state: State) -> ConnId {
+        self.open += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                state: State::Free,
+                blocked: false,
+                dirty: false,
+                buffer: NO_BUFFER,
+                sent: 0,
+            });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.state = state;
+        ConnId { index, generation: slot.generation }
+    }
+
+    /// Frees the place; its next user gets another generation.
+    pub(super) fn release(&mut self, conn: ConnId) {
+        self.take_buffer(conn);
+        if let Some(slot) = self.slot_mut(conn) {
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.state = State::Free;
+            slot.blocked = false;
+            slot.dirty = false;
+            self.free.push(conn.index);
+            self.open -= 1;
+        }
+    }
+
+    /// Marks the end; the application is told at the end of the step.
+    pub(super) fn end(&mut self, conn: ConnId, how: Closed) {
+        if let Some(slot) = self.slot_mut(conn)
+            && !matches!(slot.state, State::Free | State::Ended)
+        {
+            slot.state = State::Ended;
+            self.ended.push((conn, how));
+        }
+    }
+
+    pub(super) fn slot(&self, conn: ConnId) -> Option<&Slot> {
+        self.slots.get(conn.index as usize).filter(|slot| slot.generation == conn.generation)
+    }
+
+    pub(super) fn slot_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
+        self.slots.get_mut(conn.index as usize).filter(|slot| slot.generation == conn.generation)
+    }
+
+    /// The bytes that have not left. Clears the dirty mark.
+    pub(super) fn unsent(&mut self, conn: ConnId) -> &[u8] {
+        let Some(slot) =
+            self.slots.get_mut(conn.index as usize).filter(|slot| slot.generation == conn.generation)
+        else {
+            return &[];
+        };
+        slot.dirty = false;
+        if slot.buffer == NO_BUFFER { &[] } else { &self.buffers[slot.buffer as usize][slot.sent as usize..] }
+    }
+
+    /// Records that the kernel took `bytes`. True: nothing is left, the buffer is back in the pool.
+    pub(super) fn sent(&mut self, conn: ConnId, bytes: usize) -> bool {
+        let Some(slot) =
+            self.slots.get_mut(conn.index as usize).filter(|slot| slot.generation == conn.generation)
+        else {
+            return true;
+        };
+        if slot.buffer == NO_BUFFER {
+            return true;
+        }
+        let buffer = &mut self.buffers[slot.buffer as usize];
+        slot.sent += bytes as u32;
+        if (slot.sent as usize) < buffer.len() {
+            // Keep what is left at the front, so that a connection that stays blocked does not grow with what it has sent.
+            buffer.drain(..slot.sent as usize);
+            slot.sent = 0;
+            return false;
+        }
+        self.take_buffer(conn);
+        true
+    }
+
+    fn take_buffer(&mut self, conn: ConnId) {
+        let Some(slot) =
+            self.slots.get_mut(conn.index as usize).filter(|slot| slot.generation == conn.generation)
+        else {
+            return;
+        };
+        if slot.buffer == NO_BUFFER {
+            return;
+        }
+        let buffer = &mut self.buffers[slot.buffer as usize];
+        if buffer.capacity() > POOLED_BYTES_MAX {
+            *buffer = Vec::new();
+        }
+        buffer.clear();
+        self.buffers_free.push(slot.buffer);
+        slot.buffer = NO_BUFFER;
+        slot.sent = 0;
+    }
+}

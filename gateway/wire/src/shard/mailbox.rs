@@ -1,0 +1,228 @@
+//! Mail between shards: one ring per pair, written and read in batches, with one doorbell per reader.
+//!
+//! A reader announces that it goes to sleep, fences, looks into its rings once more, then sleeps. A sender publishes, fences,
+//! and rings the bell only if the reader has announced. Whichever fence comes second sees the other side, so no mail is slept
+//! over and a busy reader costs its senders no system call.
+
+use super::ShardIndex;
+use rustix::event::{EventfdFlags, eventfd};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// Mails that one ring holds; what does not fit waits in the sender's outbox.
+const RING_CAPACITY: usize = 16 * 1024;
+/// Outbox length from which a destination counts as congested and new work for it must be refused.
+const OUTBOX_CONGESTED: usize = 64 * 1024;
+/// Most mails taken from one ring in one step, so that sockets get their turn.
+const BATCH_MAX: usize = 4 * 1024;
+
+#[derive(Debug)]
+struct Doorbell {
+    eventfd: OwnedFd,
+    asleep: AtomicBool,
+}
+
+/// One node's end of the mail: its outboxes, its rings, its doorbell.
+#[derive(Debug)]
+pub struct Mailbox<M> {
+    index: ShardIndex,
+    outgoing: Vec<Option<rtrb::Producer<M>>>,
+    outboxes: Vec<VecDeque<M>>,
+    incoming: Vec<Option<rtrb::Consumer<M>>>,
+    /// Mail to oneself.
+    local: VecDeque<M>,
+    doorbells: Arc<[Doorbell]>,
+}
+
+/// Mailboxes for `nodes` nodes, each able to write to every other.
+pub fn network<M>(nodes: usize) -> io::Result<Vec<Mailbox<M>>> {
+    let doorbells: Arc<[Doorbell]> = (0..nodes)
+        .map(|_| {
+            let eventfd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+            Ok(Doorbell { eventfd, asleep: AtomicBool::new(false) })
+        })
+        .collect::<io::Result<_>>()?;
+    let mut mailboxes: Vec<Mailbox<M>> = (0..nodes)
+        .map(|index| Mailbox {
+            index,
+            outgoing: (0..nodes).map(|_| None).collect(),
+            outboxes: (0..nodes).map(|_| VecDeque::new()).collect(),
+            incoming: (0..nodes).map(|_| None).collect(),
+            local: VecDeque::new(),
+            doorbells: Arc::clone(&doorbells),
+        })
+        .collect();
+    for from in 0..nodes {
+        for to in (0..nodes).filter(|&to| to != from) {
+            let (producer, consumer) = rtrb::RingBuffer::new(RING_CAPACITY);
+            mailboxes[from].outgoing[to] = Some(producer);
+            mailboxes[to].incoming[from] = Some(consumer);
+        }
+    }
+    Ok(mailboxes)
+}
+
+impl<M> Mailbox<M> {
+    /// This node's number.
+    pub fn index(&self) -> ShardIndex {
+        self.index
+    }
+
+    /// Number of nodes, the edge included.
+    pub fn nodes(&self) -> usize {
+        self.outboxes.len()
+    }
+
+    /// The doorbells of all nodes: descriptors that must survive a split of the table.
+    pub fn doorbell_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.doorbells.iter().map(|doorbell| doorbell.eventfd.as_fd())
+    }
+
+    /// This node's doorbell, to wait on.
+    pub fn doorbell(&self) -> BorrowedFd<'_> {
+        self.doorbells[self.index].eventfd.as_fd()
+    }
+
+    /// Queues mail; it leaves at the next [`Mailbox::flush`].
+    pub fn post(&mut self, to: ShardIndex, mail: M) {
+        if to == self.index {
+            self.local.push_back(mail);
+        } else {
+            self.outboxes[to].push_back(mail);
+        }
+    }
+
+    /// Whether `to` has fallen so far behind that new work for it must be refused.
+    pub fn congested(&self, to: ShardIndex) -> bool {
+        self.outboxes[to].len() >= OUTBOX_CONGESTED
+    }
+
+    /// Publishes what was posted, as far as the rings have room, and wakes who sleeps.
+    pub fn flush(&mut self) {
+        for to in 0..self.outboxes.len() {
+            let (outbox, Some(ring)) = (&mut self.outboxes[to], &mut self.outgoing[to]) else { continue };
+            let count = outbox.len().min(ring.slots());
+            if count == 0 {
+                continue;
+            }
+            if let Ok(chunk) = ring.write_chunk_uninit(count) {
+                chunk.fill_from_iter(outbox.drain(..count));
+            }
+            fence(Ordering::SeqCst);
+            if self.doorbells[to].asleep.load(Ordering::Relaxed) {
+                self.doorbells[to].ring();
+            }
+        }
+    }
+
+    /// Whether mail waits here because a ring is full; the owner must come back soon instead of sleeping.
+    pub fn has_unsent(&self) -> bool {
+        !self.local.is_empty() || self.outboxes.iter().any(|outbox| !outbox.is_empty())
+    }
+
+    /// The next piece of mail to oneself.
+    pub fn take_local(&mut self) -> Option<M> {
+        self.local.pop_front()
+    }
+
+    /// Moves a batch of mail from each other node into `into`, per sender in the order it was posted.
+    pub fn receive(&mut self, into: &mut Vec<(ShardIndex, M)>) {
+        for (from, ring) in self.incoming.iter_mut().enumerate() {
+            let Some(ring) = ring else { continue };
+            let count = ring.slots().min(BATCH_MAX);
+            if let Ok(chunk) = ring.read_chunk(count) {
+                into.extend(chunk.into_iter().map(|mail| (from, mail)));
+            }
+        }
+    }
+
+    /// Announces sleep. False: mail is there, don't sleep.
+    pub fn may_sleep(&self) -> bool {
+        let asleep = &self.doorbells[self.index].asleep;
+        asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let empty = self.incoming.iter().flatten().all(|ring| ring.slots() == 0);
+        if !empty {
+            asleep.store(false, Ordering::Relaxed);
+        }
+        empty
+    }
+
+    /// Back from sleep: senders need not ring.
+    pub fn awake(&self) {
+        let doorbell = &self.doorbells[self.index];
+        doorbell.asleep.store(false, Ordering::Relaxed);
+        // Nothing to read is the usual case; the count itself means nothing.
+        let _ = rustix::io::read(&doorbell.eventfd, &mut [0; 8]);
+    }
+}
+
+impl Doorbell {
+    fn ring(&self) {
+        // Fails only when the counter is full, and then the bell is ringing already.
+        let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    /// Two nodes bounce a number; each sleeps between. A lost wake-up hangs, and the test runner's time limit ends it.
+    #[test]
+    fn no_wake_up_is_lost() {
+        const ROUNDS: u64 = 20_000;
+        let mailboxes = network::<u64>(2).unwrap();
+        let threads: Vec<_> = mailboxes
+            .into_iter()
+            .map(|mut mailbox| {
+                std::thread::spawn(move || {
+                    let other = 1 - mailbox.index();
+                    if mailbox.index() == 0 {
+                        mailbox.post(other, 0);
+                    }
+                    let (mut received, mut last) = (Vec::new(), 0);
+                    while last < ROUNDS {
+                        mailbox.flush();
+                        if mailbox.may_sleep() {
+                            let mut fds = [PollFd::from_borrowed_fd(mailbox.doorbell(), PollFlags::IN)];
+                            poll(&mut fds, None).unwrap();
+                        }
+                        mailbox.awake();
+                        mailbox.receive(&mut received);
+                        for (_, number) in received.drain(..) {
+                            last = number;
+                            mailbox.post(other, number + 1);
+                        }
+                    }
+                    mailbox.flush();
+                    last
+                })
+            })
+            .collect();
+        for thread in threads {
+            assert!(thread.join().unwrap() >= ROUNDS);
+        }
+    }
+
+    #[test]
+    fn a_full_ring_keeps_order_and_never_blocks() {
+        let mut mailboxes = network::<usize>(2).unwrap();
+        let (mut reader, mut writer) = (mailboxes.pop().unwrap(), mailboxes.pop().unwrap());
+        let total = RING_CAPACITY * 2 + 7;
+        for number in 0..total {
+            writer.post(1, number);
+        }
+        let mut received = Vec::new();
+        while received.len() < total {
+            writer.flush();
+            reader.receive(&mut received);
+        }
+        assert!(received.iter().map(|(_, number)| *number).eq(0..total));
+        assert!(!writer.has_unsent());
+    }
+}

@@ -1,0 +1,128 @@
+//! The kernel calls that have no safe wrapper in a crate we use. The one file with `unsafe`.
+#![expect(unsafe_code, reason = "this file wraps them; each block states why it is sound")]
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+
+/// Gives the calling thread a descriptor table of its own and closes everything in it but stdio and `keep`.
+///
+/// Must be the first thing a shard's thread does: whatever else the copy held would stay open for as long as the shard lives
+/// (a listener left in a copied table goes on taking connections that nobody serves).
+/// Fails where the kernel or a seccomp filter refuses; the table is then the shared one, untouched.
+pub fn split_descriptor_table(keep: &[RawFd]) -> io::Result<()> {
+    let mut kept: Vec<u32> =
+        keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).filter(|&fd| fd > 2).collect();
+    kept.sort_unstable();
+    // The first call must unshare before anything is closed, so it is made over an empty range beyond all descriptors.
+    close_range(u32::MAX - 1, u32::MAX - 1, libc::CLOSE_RANGE_UNSHARE)?;
+    let mut first = 3;
+    for fd in kept {
+        if fd > first {
+            close_range(first, fd - 1, 0)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, u32::MAX, 0)
+}
+
+fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
+    // SAFETY: takes no pointers. The descriptors it closes belong to this thread's own table, which was split by the first
+    // call; no object of this thread owns any of them yet (`split_descriptor_table` runs before any is made).
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets the kernel choose the source port at connect, so that ports are shared between destinations.
+pub fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option is an int; pointer and length describe `on`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A signal that ends or changes a process of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// A polite request to end.
+    Terminate,
+    /// Read the configuration again.
+    Hangup,
+}
+
+const SIGNALS: [(libc::c_int, Signal); 3] =
+    [(libc::SIGINT, Signal::Interrupt), (libc::SIGTERM, Signal::Terminate), (libc::SIGHUP, Signal::Hangup)];
+
+/// Signals as something to read, so that no handler ever runs.
+#[derive(Debug)]
+pub struct Signals(OwnedFd);
+
+impl Signals {
+    /// Blocks SIGINT, SIGTERM and SIGHUP for this thread and all it will start. Call before the first thread starts.
+    pub fn block() -> io::Result<Signals> {
+        // SAFETY: `sigset_t` is plain data for which all-zero is valid; sigemptyset initialises it. The pointers are to
+        // that local; the old mask is not asked for. signalfd gives a descriptor that nothing else owns.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for (number, _) in SIGNALS {
+                libc::sigaddset(&raw mut set, number);
+            }
+            let error = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            if error != 0 {
+                return Err(io::Error::from_raw_os_error(error));
+            }
+            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(Signals(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// The next signal that has come, or `None`.
+    pub fn next(&self) -> Option<Signal> {
+        let mut bytes = [0; size_of::<libc::signalfd_siginfo>()];
+        let read = rustix::io::read(&self.0, &mut bytes).ok()?;
+        // The signal's number is the structure's first field, a u32.
+        let number = u32::from_ne_bytes(*bytes.get(..read)?.first_chunk()?);
+        SIGNALS.iter().find(|(known, _)| u32::try_from(*known) == Ok(number)).map(|(_, signal)| *signal)
+    }
+}
+
+impl std::os::fd::AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_table_keeps_only_what_it_was_handed() {
+        let kept = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap();
+        let other = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap();
+        let (kept_number, other_number) = (kept.as_raw_fd(), other.as_raw_fd());
+        let alive = |fd: RawFd| std::fs::read_link(format!("/proc/thread-self/fd/{fd}")).is_ok();
+        std::thread::spawn(move || {
+            split_descriptor_table(&[kept_number]).unwrap();
+            assert!(alive(kept_number) && !alive(other_number));
+        })
+        .join()
+        .unwrap();
+        assert!(alive(kept_number) && alive(other_number), "the main table is untouched");
+    }
+}

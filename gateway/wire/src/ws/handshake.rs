@@ -1,0 +1,128 @@
+//! The opening handshake, both sides (RFC 6455 section 4).
+
+use crate::http::{Request, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
+
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Why an upgrade was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// No `Upgrade: websocket`.
+    #[error("not a WebSocket upgrade")]
+    NotAnUpgrade,
+    /// A version other than 13.
+    #[error("Sec-WebSocket-Version must be 13")]
+    Version,
+    /// No key, or not 16 bytes of base64.
+    #[error("Sec-WebSocket-Key must be 16 bytes of base64")]
+    Key,
+}
+
+/// Checks an upgrade request and gives the value for `Sec-WebSocket-Accept`.
+pub fn accept(request: &Request<'_>) -> Result<String, UpgradeError> {
+    let has_token = |name, token: &str| {
+        request
+            .header(name)
+            .is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+    };
+    if request.method != "GET" || !has_token("upgrade", "websocket") || !has_token("connection", "upgrade") {
+        return Err(UpgradeError::NotAnUpgrade);
+    }
+    if request.header("sec-websocket-version") != Some("13") {
+        return Err(UpgradeError::Version);
+    }
+    let key = request.header("sec-websocket-key").ok_or(UpgradeError::Key)?;
+    match STANDARD.decode(key) {
+        Ok(bytes) if bytes.len() == 16 => Ok(accept_value(key)),
+        _ => Err(UpgradeError::Key),
+    }
+}
+
+/// Appends the `101 Switching Protocols` answer.
+pub fn write_accepted(out: &mut Vec<u8>, accept_value: &str) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
+    out.extend_from_slice(accept_value.as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Appends a client's request. `headers` are whole lines without line ends (`Authorization: Bearer …`).
+pub fn write_request(out: &mut Vec<u8>, host: &str, target: &str, nonce: [u8; 16], headers: &[&str]) {
+    let key = STANDARD.encode(nonce);
+    for part in ["GET ", target, " HTTP/1.1\r\nHost: ", host] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(
+        b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
+    );
+    out.extend_from_slice(key.as_bytes());
+    for header in headers {
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(header.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// How the server answered a client's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Upgraded; the head took this many bytes.
+    Accepted(usize),
+    /// Refused with this HTTP status.
+    Refused(u16),
+}
+
+/// Reads the server's answer. `Ok(None)`: more bytes are needed. `Err`: not an answer to this handshake.
+pub fn read_answer(input: &[u8], nonce: [u8; 16]) -> Result<Option<Answer>, crate::http::HeadError> {
+    let Some(response) = Response::parse(input)? else { return Ok(None) };
+    if response.status != 101 {
+        return Ok(Some(Answer::Refused(response.status)));
+    }
+    let expected = accept_value(&STANDARD.encode(nonce));
+    if response.header("sec-websocket-accept") != Some(&expected) {
+        return Err(crate::http::HeadError::Malformed);
+    }
+    Ok(Some(Answer::Accepted(response.head_bytes)))
+}
+
+fn accept_value(key: &str) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key.as_bytes());
+    hash.update(GUID);
+    STANDARD.encode(hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rfcs_own_example() {
+        assert_eq!(accept_value("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn both_ends_agree() {
+        let mut request = Vec::new();
+        write_request(&mut request, "localhost", "/ws?token=x", [7; 16], &["Authorization: Bearer t"]);
+        let parsed = Request::parse(&request).unwrap().unwrap();
+        assert_eq!((parsed.path(), parsed.query("token").as_deref()), ("/ws", Some("x")));
+        let mut answer = Vec::new();
+        write_accepted(&mut answer, &accept(&parsed).unwrap());
+        assert_eq!(read_answer(&answer, [7; 16]), Ok(Some(Answer::Accepted(answer.len()))));
+        assert!(read_answer(&answer, [8; 16]).is_err(), "an answer to another key is no answer");
+        assert_eq!(read_answer(&answer[..20], [7; 16]), Ok(None));
+    }
+
+    #[test]
+    fn refuses_what_is_no_upgrade() {
+        let good = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let check = |text: String| accept(&Request::parse(text.as_bytes()).unwrap().unwrap());
+        assert!(check(good.into()).is_ok());
+        assert_eq!(check(good.replace("GET", "POST")), Err(UpgradeError::NotAnUpgrade));
+        assert_eq!(check(good.replace(": 13", ": 8")), Err(UpgradeError::Version));
+        assert_eq!(check(good.replace("dGhl", "aGhl=")), Err(UpgradeError::Key));
+    }
+}
