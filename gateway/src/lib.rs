@@ -1,1 +1,10 @@
-//! The gateway.
+//! The sharded IM gateway: the system under test.
+//!
+//! Start at [`im`], the sans-IO core: one [`im::Shard`] per thread, driven by `wire`'s shard loop. [`server`] starts the shards
+//! and is the only part that knows threads, signals and files. PROTOCOL.md describes what clients see.
+
+pub mod auth;
+pub mod config;
+pub mod im;
+pub mod metrics;
+pub mod server;

@@ -1,2 +1,15 @@
-//! The gateway binary.
-fn main() {}
+//! The gateway as a binary; `loadgen gateway` is the same thing.
+
+use clap::Parser as _;
+
+/// A sharded WebSocket gateway for instant messages.
+#[derive(clap::Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    flags: gateway::config::Flags,
+}
+
+fn main() -> std::process::ExitCode {
+    gateway::server::main(&Cli::parse().flags)
+}

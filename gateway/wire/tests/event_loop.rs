@@ -1,4 +1,5 @@
 //! The production driver over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

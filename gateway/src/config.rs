@@ -1,0 +1,150 @@
+//! What can be set on a gateway, with its bounds.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Command line of `gateway` and of `loadgen gateway`. Each flag can be given as an environment variable too; the flag wins.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Flags {
+    /// Address of everything: /ws, /health, /ready, /metrics
+    #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// This node's name, in every metric and in `hello`
+    #[arg(long, env = "GATEWAY_NODE", default_value = "gateway-1")]
+    pub node: String,
+    /// Number of shards; 0: as many as there are cores, or more where connections-max needs more descriptor tables
+    #[arg(long, env = "GATEWAY_SHARDS", default_value_t = 0)]
+    pub shards: usize,
+    /// Connections, over all shards, at which newcomers are reset; by default what one shard per core can hold
+    #[arg(long, env = "GATEWAY_CONNECTIONS_MAX")]
+    pub connections_max: Option<usize>,
+    /// File with the HS256 key that tokens are signed with
+    #[arg(long, env = "GATEWAY_AUTH_KEY_FILE", value_name = "FILE")]
+    pub auth_key_file: Option<PathBuf>,
+    /// The HS256 key itself; from the environment rather than here, so that no process list shows it
+    #[arg(
+        long,
+        env = "GATEWAY_AUTH_KEY",
+        hide = true,
+        hide_env_values = true,
+        conflicts_with = "auth_key_file"
+    )]
+    pub auth_key: Option<String>,
+    /// How long a delivery may stay unacknowledged before it is sent again
+    #[arg(long, env = "GATEWAY_ACK_TIMEOUT", default_value = "5s", value_parser = duration)]
+    pub ack_timeout: Duration,
+    /// Silence after which a client is pinged; twice that and it is disconnected
+    #[arg(long, env = "GATEWAY_HEARTBEAT", default_value = "30s", value_parser = duration)]
+    pub heartbeat: Duration,
+    /// Longest wait for acknowledgements when shutting down
+    #[arg(long, env = "GATEWAY_DRAIN_TIMEOUT", default_value = "5s", value_parser = duration)]
+    pub drain_timeout: Duration,
+    /// How long messages for absent users are kept
+    #[arg(long, env = "GATEWAY_MESSAGE_TTL", default_value = "168h", value_parser = duration)]
+    pub message_ttl: Duration,
+    /// Users whose route a shard remembers
+    #[arg(long, env = "GATEWAY_CACHE_SIZE", default_value_t = 200_000)]
+    pub cache_size: usize,
+    /// Take faults by POST /test/latency and /test/failure-rate, from loopback peers only
+    #[arg(long, env = "GATEWAY_ENABLE_TEST_FAULTS")]
+    pub enable_test_faults: bool,
+    /// Drain and exit when standard input ends; for a gateway that must not outlive who started it
+    #[arg(long, hide = true)]
+    pub follow_stdin: bool,
+}
+
+/// Bounds of the core. Nothing in it grows without one.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest text frame from a client, bytes.
+    pub frame_bytes_max: usize,
+    /// Longest message id, user name or group name, bytes.
+    pub name_bytes_max: usize,
+    /// Deliveries of a session that may be unacknowledged at once.
+    pub window: usize,
+    /// Deliveries of a session that may wait behind a full window.
+    pub waiting_max: usize,
+    /// Messages kept for an absent user.
+    pub offline_per_user_max: usize,
+    /// Messages kept for absent users, per shard.
+    pub offline_max: usize,
+    /// Bytes written to a connection that the peer has not taken.
+    pub backlog_bytes_max: usize,
+    /// Message ids of a session remembered against repetition.
+    pub dedup_ids: usize,
+    /// How long an id is remembered.
+    pub dedup_window: Duration,
+    /// Times a delivery is sent before it is queued.
+    pub attempts_max: u8,
+    /// Members of a group.
+    pub group_members_max: usize,
+    /// Messages that wait for a route, per user and shard.
+    pub parked_max: usize,
+    /// Deliveries held by an injected latency, per shard.
+    pub held_max: usize,
+    /// Devices of a user.
+    pub devices_max: usize,
+    /// How long a disconnected session is kept for its device to come back.
+    pub session_ttl: Duration,
+    /// Time for a connection to complete its request.
+    pub handshake_timeout: Duration,
+    /// Longest injected latency.
+    pub fault_delay_max: Duration,
+    /// An injected fault ends by itself after this time, also where none was given.
+    pub fault_for_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            frame_bytes_max: 64 * 1024,
+            name_bytes_max: 256,
+            window: 1024,
+            waiting_max: 1024,
+            offline_per_user_max: 1000,
+            offline_max: 1_000_000,
+            backlog_bytes_max: 1024 * 1024,
+            dedup_ids: 128,
+            dedup_window: Duration::from_secs(120),
+            attempts_max: 3,
+            group_members_max: 100_000,
+            parked_max: 1024,
+            held_max: 1_000_000,
+            devices_max: 16,
+            session_ttl: Duration::from_secs(600),
+            handshake_timeout: Duration::from_secs(10),
+            fault_delay_max: Duration::from_secs(60),
+            fault_for_max: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// A duration as people write it: `600ms`, `5s`, `2m`, `168h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("`{text}` is no duration; write for example 600ms, 5s, 2m or 1h")),
+    };
+    let number: u64 =
+        text[..digits].parse().map_err(|_| format!("`{text}` is no duration; write for example 5s"))?;
+    Ok(Duration::from_millis(number.saturating_mul(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_carry_their_unit() {
+        assert_eq!(duration("600ms"), Ok(Duration::from_millis(600)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "5", "s", "5x", "-1s", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! Messages in and out of sessions.
+
+use super::connection::Conn;
+use super::mail::{Mail, SessionRef};
+use super::protocol::{self, Address, Message, Refusal, Request};
+use super::routes::Route;
+use super::session::{SessionState, Unacked};
+use super::shard::{Shard, Timer, timer_key};
+use crate::metrics::{CloseReason, FANOUT_BOUNDS, FailReason, Kind, LATENCY_BOUNDS, seconds};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use wire::shard::{Closed, ConnId, Io};
+use wire::time::Time;
+use wire::ws::endpoint::{Endpoint, Event, Role};
+use wire::ws::frame::{self, Opcode};
+
+/// An open session and its end of the WebSocket.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) endpoint: Endpoint,
+    pub(super) session: Session,
+}
+
+/// A connected device.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) conn: ConnId,
+    pub(super) user: Arc<str>,
+    state: Box<SessionState>,
+    /// When bytes last came.
+    heard: Time,
+    /// An ACK timer is set.
+    ack_timer: bool,
+    /// Why we are closing it, once we are.
+    closing: Option<CloseReason>,
+}
+
+/// A delivery held by an injected latency. Ordered so that a heap gives the earliest first, and equal times in order of arrival.
+#[derive(Debug)]
+pub(super) struct Held {
+    order: std::cmp::Reverse<(Time, u64)>,
+    user: Arc<str>,
+    conn: ConnId,
+    message: Arc<Message>,
+}
+
+impl Held {
+    pub(super) fn due(&self) -> Time {
+        self.order.0.0
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Held) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Held {}
+
+impl PartialOrd for Held {
+    fn partial_cmp(&self, other: &Held) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Held {
+    fn cmp(&self, other: &Held) -> std::cmp::Ordering {
+        self.order.cmp(&other.order)
+    }
+}
+
+impl Shard {
+    /// The user's home lets the session begin.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one piece of mail")]
+    pub(super) fn attached(
+        &mut self,
+        conn: ConnId,
+        user: Arc<str>,
+        device: Arc<str>,
+        mut state: Box<SessionState>,
+        queued: VecDeque<Arc<Message>>,
+        several: bool,
+        io: &mut Io<Mail>,
+    ) {
+        state.waiting.extend(queued);
+        let parked = match self.conn_mut(conn) {
+            Some(Conn::Attaching(attaching)) if attaching.conn == conn => {
+                std::mem::take(&mut attaching.parked)
+            }
+            _ => {
+                // The client was quicker away than the answer was here.
+                let session = SessionRef { shard: io.shard(), conn };
+                return io.post(self.home(&user, io), Mail::Detached { user, session, state });
+            }
+        };
+        state.waiting.extend(parked);
+        self.metrics.established.increment();
+        self.metrics.active_connections.add(1);
+        self.metrics.in_flight.add(state.owed() as i64);
+        if several {
+            self.metrics.multi_device.add(state.owed() as u64);
+        }
+        let now = io.now();
+        let name = format!("{user}/{device}");
+        let mut session = Session { conn, user, state, heard: now, ack_timer: false, closing: None };
+        let (node, heartbeat) = (self.shared.node.clone(), self.shared.heartbeat);
+        let seq = session.state.seq;
+        self.write(conn, io, |out| protocol::write_hello(out, &name, &node, seq, heartbeat.as_secs()));
+        self.write_unacked_again(&mut session, io);
+        self.pump(&mut session, io);
+        io.set_timer(now + heartbeat, timer_key(Timer::Heartbeat, conn));
+        self.conns[conn.index as usize] =
+            Conn::Open(Box::new(Open { endpoint: Endpoint::new(Role::Server), session }));
+    }
+
+    fn write_unacked_again(&mut self, session: &mut Session, io: &mut Io<Mail>) {
+        let conn = session.conn;
+        for Unacked { seq, message, written, .. } in &mut session.state.unacked {
+            *written = io.now();
+            self.write(conn, io, |out| protocol::write_message(out, *seq, message));
+        }
+    }
+
+    /// Handles the frames at the front of `input`; gives the bytes they took.
+    pub(super) fn frames(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
+        let Some(Conn::Open(mut open)) = self.conn_mut(conn).map(std::mem::take) else { return 0 };
+        let Open { endpoint, session } = &mut *open;
+        session.heard = io.now();
+        let mut taken = 0;
+        while session.closing.is_none() {
+            match endpoint.next(&mut input[taken..], self.shared.limits.frame_bytes_max) {
+                Ok(Some((event, bytes))) => {
+                    self.event(session, &event, io);
+                    taken += bytes;
+                }
+                Ok(None) => break,
+                Err(violation) => {
+                    let (code, reason) = (violation.close_code(), violation.to_string());
+                    self.close_session(session, CloseReason::Protocol, code, &reason, io);
+                }
+            }
+        }
+        self.conns[conn.index as usize] = Conn::Open(open);
+        taken
+    }
+
+    fn event(&mut self, session: &mut Session, event: &Event<'_>, io: &mut Io<Mail>) {
+        match event {
+            Event::Text(text) => match protocol::parse(text, self.shared.limits.name_bytes_max) {
+                Ok(request) => self.request_frame(session, request, io),
+                Err((id, refusal)) => self.refuse_frame(session.conn, id, refusal, io),
+            },
+            Event::Ping(payload) => {
+                if let Some(out) = io.send(session.conn) {
+                    frame::write(out, Opcode::Pong, payload, None);
+                }
+            }
+            Event::Close(_) => self.close_session(session, CloseReason::Client, 1000, "", io),
+            Event::Binary(_) => self.close_session(session, CloseReason::Protocol, 1003, "im.v1 is text", io),
+            Event::Pong(_) | Event::Fragment => {}
+        }
+    }
+
+    fn request_frame(&mut self, session: &mut Session, request: Request<'_>, io: &mut Io<Mail>) {
+        match request {
+            Request::Send { id, to, body } => self.send(session, id, &to, body, io),
+            Request::Ack(seq) => self.acknowledge(session, seq, io),
+            Request::Join(group) => self.ask_membership(session, group.into(), true, io),
+            Request::Leave(group) => self.ask_membership(session, group.into(), false, io),
+        }
+    }
+
+    fn send(&mut self, session: &mut Session, id: &str, to: &Address<'_>, body: &str, io: &mut Io<Mail>) {
+        let (now, conn) = (io.now(), session.conn);
+        if self.draining {
+            return self.refuse_frame(conn, Some(id), Refusal::Draining, io);
+        }
+        if session.state.dedup.is_repeated(id, now, &self.hasher, self.shared.limits.dedup_window) {
+            self.metrics.duplicates.increment();
+            return self.write(conn, io, |out| protocol::write_sent(out, id));
+        }
+        let at_ms = self.shared.wall_ms(now);
+        let message = |kind| Message::new(id, &session.user, at_ms, body, now, kind);
+        let sent = match to {
+            Address::User(user) => self.route(user, message(Kind::Direct), io),
+            Address::Group(group) => {
+                let (home, session_ref) = (self.home(group, io), SessionRef { shard: io.shard(), conn });
+                if io.congested(home) {
+                    Err(Refusal::Overloaded)
+                } else {
+                    let (group, from) = (Arc::from(&**group), Arc::clone(&session.user));
+                    let (id, message) = (id.into(), message(Kind::Group));
+                    io.post(home, Mail::SendToGroup { group, from, session: session_ref, id, message });
+                    Ok(())
+                }
+            }
+        };
+        match sent {
+            Ok(()) => session.state.dedup.remember(id, now, &self.hasher, self.shared.limits.dedup_ids),
+            Err(refusal) => return self.refuse_frame(conn, Some(id), refusal, io),
+        }
+        // For a group its home answers.
+        if let Address::User(_) = to {
+            self.write(conn, io, |out| protocol::write_sent(out, id));
+        }
+    }
+
+    /// Sends a message to all sessions of a user, or to the home that keeps it, or lets it wait for the answer where that is.
+    pub(super) fn route(
+        &mut self,
+        user: &str,
+        message: Arc<Message>,
+        io: &mut Io<Mail>,
+    ) -> Result<(), Refusal> {
+        match self.routes.look_up(user, &message) {
+            Route::Known(user, sessions) => {
+                if sessions.iter().any(|session| io.congested(session.shard)) {
+                    return Err(Refusal::Overloaded);
+                }
+                self.metrics.cache_hits.increment();
+                self.dispatch(&user, &sessions, message, io);
+            }
+            Route::Asked => self.metrics.cache_misses.increment(),
+            Route::Ask(user) => {
+                self.metrics.cache_misses.increment();
+                io.post(self.home(&user, io), Mail::WhereIs(user));
+            }
+            Route::Full => return Err(Refusal::Overloaded),
+        }
+        Ok(())
+    }
+
+    fn dispatch(
+        &mut self,
+        user: &Arc<str>,
+        sessions: &[SessionRef],
+        message: Arc<Message>,
+        io: &mut Io<Mail>,
+    ) {
+        self.metrics.accepted.add(sessions.len().max(1) as u64);
+        if sessions.len() > 1 {
+            self.metrics.multi_device.add(sessions.len() as u64);
+        }
+        if sessions.is_empty() {
+            return self.keep(user, None, message, io);
+        }
+        for session in sessions {
+            let (user, message) = (Arc::clone(user), Arc::clone(&message));
+            io.post(session.shard, Mail::Deliver { user, conn: session.conn, message });
+        }
+    }
+
+    /// Hands a message to the user's home.
+    pub(super) fn keep(
+        &mut self,
+        user: &Arc<str>,
+        session: Option<SessionRef>,
+        message: Arc<Message>,
+        io: &mut Io<Mail>,
+    ) {
+        io.post(self.home(user, io), Mail::Keep { user: Arc::clone(user), session, message });
+    }
+
+    /// The home has answered where a user is.
+    pub(super) fn learn(&mut self, user: &Arc<str>, sessions: &Arc<[SessionRef]>, io: &mut Io<Mail>) {
+        for message in self.routes.learn(user, sessions) {
+            self.dispatch(user, sessions, message, io);
+        }
+    }
+
+    /// A delivery has reached the session's shard: injected faults act here.
+    pub(super) fn deliver(&mut self, user: Arc<str>, conn: ConnId, message: Arc<Message>, io: &mut Io<Mail>) {
+        if self.injector.loses(io.now()) {
+            return self.metrics.fail(message.kind, FailReason::Test);
+        }
+        if let Some(due) = self.injector.holds(message.accepted).filter(|due| *due > io.now())
+            && self.held.len() < self.shared.limits.held_max
+        {
+            self.held_before += 1;
+            self.metrics.in_flight.add(1);
+            let order = std::cmp::Reverse((due, self.held_before));
+            return self.held.push(Held { order, user, conn, message });
+        }
+        self.deliver_now(&user, conn, message, io);
+    }
+
+    /// Releases what was held long enough.
+    pub(super) fn release_held(&mut self, io: &mut Io<Mail>) {
+        while self.held.peek().is_some_and(|held| held.due() <= io.now()) {
+            if let Some(held) = self.held.pop() {
+                self.metrics.in_flight.add(-1);
+                self.deliver_now(&held.user, held.conn, held.message, io);
+            }
+        }
+    }
+
+    fn deliver_now(&mut self, user: &Arc<str>, conn: ConnId, message: Arc<Message>, io: &mut Io<Mail>) {
+        let waiting_max = self.shared.limits.waiting_max;
+        match self.conn_mut(conn) {
+            Some(Conn::Attaching(attaching)) if attaching.conn == conn => attaching.parked.push(message),
+            Some(Conn::Open(open)) if open.session.conn == conn && open.session.closing.is_none() => {
+                let is_slow = open.session.state.waiting.len() >= waiting_max;
+                open.session.state.waiting.push_back(message);
+                self.metrics.in_flight.add(1);
+                if is_slow {
+                    return self.close(conn, CloseReason::SlowReader, 1013, "deliveries are not taken", io);
+                }
+                self.pump_conn(conn, io);
+            }
+            _ => {
+                let session = SessionRef { shard: io.shard(), conn };
+                self.keep(user, Some(session), message, io);
+            }
+        }
+    }
+
+    fn pump_conn(&mut self, conn: ConnId, io: &mut Io<Mail>) {
+        if let Some(Conn::Open(mut open)) = self.conn_mut(conn).map(std::mem::take) {
+            self.pump(&mut open.session, io);
+            self.conns[conn.index as usize] = Conn::Open(open);
+        }
+    }
+
+    /// Writes what waits, as far as window and backlog allow, and sees to the ACK timer.
+    fn pump(&mut self, session: &mut Session, io: &mut Io<Mail>) {
+        let limits = &self.shared.limits;
+        let (window, backlog_max) = (limits.window, limits.backlog_bytes_max);
+        while io.backlog(session.conn) < backlog_max {
+            let Some(unacked) = session.state.next_to_write(io.now(), window) else { break };
+            let (seq, message) = (unacked.seq, Arc::clone(&unacked.message));
+            self.write(session.conn, io, |out| protocol::write_message(out, seq, &message));
+        }
+        if !session.ack_timer
+            && let Some(deadline) = session.state.deadline(self.shared.ack_timeout)
+        {
+            session.ack_timer = true;
+            io.set_timer(deadline, timer_key(Timer::Ack, session.conn));
+        }
+    }
+
+    fn acknowledge(&mut self, session: &mut Session, seq: u64, io: &mut Io<Mail>) {
+        let (now, metrics) = (io.now(), &self.metrics);
+        session.state.acknowledge(seq, |message| {
+            let kind = message.kind as usize;
+            metrics.delivered[kind].increment();
+            metrics.latency[kind].observe(seconds(now.since(message.accepted)), &LATENCY_BOUNDS);
+            metrics.in_flight.add(-1);
+            if message.kind == Kind::Group {
+                metrics.group_delivered.increment();
+            }
+        });
+        self.pump(session, io);
+    }
+
+    pub(super) fn ack_timer(&mut self, conn: ConnId, io: &mut Io<Mail>) {
+        let Some(Conn::Open(mut open)) = self.conn_mut(conn).map(std::mem::take) else { return };
+        let session = &mut open.session;
+        session.ack_timer = false;
+        let timed_out =
+            session.state.time_out(io.now(), self.shared.ack_timeout, self.shared.limits.attempts_max);
+        self.metrics.ack_timeouts.add((timed_out.again.len() + timed_out.given_up.len()) as u64);
+        for unacked in session.state.unacked.iter().filter(|unacked| timed_out.again.contains(&unacked.seq)) {
+            self.write(conn, io, |out| protocol::write_message(out, unacked.seq, &unacked.message));
+        }
+        self.metrics.in_flight.add(-(timed_out.given_up.len() as i64));
+        for message in timed_out.given_up {
+            self.keep(&session.user, None, message, io);
+        }
+        self.pump(session, io);
+        self.conns[conn.index as usize] = Conn::Open(open);
+    }
+
+    pub(super) fn heartbeat_timer(&mut self, conn: ConnId, io: &mut Io<Mail>) {
+        let heartbeat = self.shared.heartbeat;
+        let Some(open) = self.open_mut(conn) else { return };
+        let silent = io.now().since(open.session.heard);
+        if silent >= heartbeat * 2 {
+            return self.close(conn, CloseReason::Heartbeat, 4408, "nothing heard for two heartbeats", io);
+        }
+        let next = if silent >= heartbeat { io.now() + heartbeat } else { open.session.heard + heartbeat };
+        if silent >= heartbeat
+            && let Some(out) = io.send(conn)
+        {
+            frame::write(out, Opcode::Ping, b"", None);
+        }
+        io.set_timer(next, timer_key(Timer::Heartbeat, conn));
+    }
+
+    fn ask_membership(&mut self, session: &Session, group: String, join: bool, io: &mut Io<Mail>) {
+        let (user, session) =
+            (Arc::clone(&session.user), SessionRef { shard: io.shard(), conn: session.conn });
+        io.post(self.home(&group, io), Mail::Membership { group: group.into(), user, session, join });
+    }
+
+    pub(super) fn membership(
+        &mut self,
+        group: Arc<str>,
+        user: Arc<str>,
+        session: SessionRef,
+        join: bool,
+        io: &mut Io<Mail>,
+    ) {
+        let outcome = if join {
+            self.groups.join(&group, user).map(|()| true)
+        } else {
+            self.groups.leave(&group, &user);
+            Ok(false)
+        };
+        io.post(session.shard, Mail::MembershipIs { conn: session.conn, group, outcome });
+    }
+
+    pub(super) fn membership_is(
+        &mut self,
+        conn: ConnId,
+        group: &str,
+        outcome: Result<bool, Refusal>,
+        io: &mut Io<Mail>,
+    ) {
+        match outcome {
+            Ok(joined) => self.write(conn, io, |out| protocol::write_membership(out, joined, group)),
+            Err(refusal) => self.refuse_frame(conn, None, refusal, io),
+        }
+    }
+
+    /// The group's home takes responsibility for a message and sends it to each member.
+    pub(super) fn send_to_group(
+        &mut self,
+        group: &str,
+        from: &str,
+        session: SessionRef,
+        id: Box<str>,
+        message: &Arc<Message>,
+        io: &mut Io<Mail>,
+    ) {
+        let outcome = self.groups.recipients(group, from).map(|members| {
+            self.metrics.group_fanout.observe(members.len() as f64, &FANOUT_BOUNDS);
+            for member in members {
+                // A member whose queues are full misses the message; the others must not.
+                if self.route(&member, Arc::clone(message), io).is_err() {
+                    self.metrics.accepted.increment();
+                    self.metrics.fail(Kind::Group, FailReason::QueueFull);
+                }
+            }
+        });
+        io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome });
+    }
+
+    pub(super) fn group_sent(
+        &mut self,
+        conn: ConnId,
+        id: &str,
+        outcome: Result<(), Refusal>,
+        io: &mut Io<Mail>,
+    ) {
+        match outcome {
+            Ok(()) => self.write(conn, io, |out| protocol::write_sent(out, id)),
+            Err(refusal) => {
+                let hasher = self.hasher.clone();
+                if let Some(open) = self.open_mut(conn) {
+                    open.session.state.dedup.forget(id, &hasher);
+                    self.refuse_frame(conn, Some(id), refusal, io);
+                }
+            }
+        }
+    }
+
+    fn refuse_frame(&mut self, conn: ConnId, id: Option<&str>, refusal: Refusal, io: &mut Io<Mail>) {
+        self.metrics.refused.increment();
+        self.write(conn, io, |out| protocol::write_error(out, id, refusal));
+    }
+
+    /// Appends one text frame to what leaves for `conn` at the end of the step.
+    fn write(&mut self, conn: ConnId, io: &mut Io<Mail>, payload: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(out) = io.send(conn) {
+            self.scratch.clear();
+            payload(&mut self.scratch);
+            frame::write(out, Opcode::Text, &self.scratch, None);
+        }
+    }
+
+    /// Closes the session on `conn`, if there is one.
+    pub(super) fn close(
+        &mut self,
+        conn: ConnId,
+        reason: CloseReason,
+        code: u16,
+        text: &str,
+        io: &mut Io<Mail>,
+    ) {
+        if let Some(Conn::Open(mut open)) = self.conn_mut(conn).map(std::mem::take) {
+            if open.session.conn == conn {
+                self.close_session(&mut open.session, reason, code, text, io);
+            }
+            self.conns[conn.index as usize] = Conn::Open(open);
+        }
+    }
+
+    fn close_session(
+        &mut self,
+        session: &mut Session,
+        reason: CloseReason,
+        code: u16,
+        text: &str,
+        io: &mut Io<Mail>,
+    ) {
+        if session.closing.is_some() {
+            return;
+        }
+        session.closing = Some(reason);
+        if let Some(out) = io.send(session.conn) {
+            frame::write_close(out, code, text, None);
+        }
+        io.close(session.conn);
+    }
+
+    /// The connection is gone: what the session leaves goes to the user's home.
+    pub(super) fn session_ended(&mut self, session: Session, how: Closed, io: &mut Io<Mail>) {
+        let reason = session.closing.unwrap_or(match how {
+            Closed::Reset => CloseReason::Reset,
+            _ => CloseReason::Client,
+        });
+        self.metrics.closed[reason as usize].increment();
+        self.metrics.active_connections.add(-1);
+        self.metrics.in_flight.add(-(session.state.owed() as i64));
+        let session_ref = SessionRef { shard: io.shard(), conn: session.conn };
+        let home = self.home(&session.user, io);
+        io.post(home, Mail::Detached { user: session.user, session: session_ref, state: session.state });
+    }
+}

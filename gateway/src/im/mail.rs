@@ -1,0 +1,166 @@
+//! What shards, and the edge, tell each other.
+
+use super::faults::{Change, Faults};
+use super::protocol::{Message, Refusal};
+use super::session::SessionState;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use wire::shard::{ConnId, ShardIndex};
+
+/// A session, wherever it lives. Never means another session: connection ids are not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionRef {
+    /// The shard that accepted its connection.
+    pub shard: ShardIndex,
+    /// The connection there.
+    pub conn: ConnId,
+}
+
+/// A piece of mail.
+#[derive(Debug)]
+pub enum Mail {
+    /// To the user's home: a device has connected.
+    Attach {
+        /// The user.
+        user: Arc<str>,
+        /// The device.
+        device: Arc<str>,
+        /// Its new session.
+        session: SessionRef,
+        /// Deliveries up to this number arrived before, says the client.
+        resume: Option<u64>,
+    },
+    /// To the session's shard: the session may begin, with this state and these queued messages.
+    Attached {
+        /// The connection that asked.
+        conn: ConnId,
+        /// The user.
+        user: Arc<str>,
+        /// The device.
+        device: Arc<str>,
+        /// State of the device's last session, or a fresh one.
+        state: Box<SessionState>,
+        /// The user's offline queue, oldest first.
+        queued: VecDeque<Arc<Message>>,
+        /// Whether the user has other connected devices.
+        several: bool,
+    },
+    /// To the session's shard: close; the device has connected elsewhere.
+    Evict(ConnId),
+    /// To the user's home: the session has ended and this is what it leaves.
+    Detached {
+        /// The user.
+        user: Arc<str>,
+        /// The session that ended.
+        session: SessionRef,
+        /// Its state.
+        state: Box<SessionState>,
+    },
+    /// To the user's home: where are this user's sessions?
+    WhereIs(Arc<str>),
+    /// To a shard that asked: here; none means offline.
+    Route {
+        /// The user.
+        user: Arc<str>,
+        /// The connected sessions.
+        sessions: Arc<[SessionRef]>,
+    },
+    /// To a shard that was told a route: forget it, and send a fence through each of these shards.
+    Forget {
+        /// The user.
+        user: Arc<str>,
+        /// The user's home.
+        home: ShardIndex,
+        /// The shards that the route led to.
+        through: Arc<[ShardIndex]>,
+    },
+    /// Along the old way: everything before this has been sent by the old route. Goes on to the home.
+    Fence {
+        /// The user.
+        user: Arc<str>,
+        /// The user's home.
+        home: ShardIndex,
+    },
+    /// To the user's home: a fence has passed.
+    Fenced(Arc<str>),
+    /// To the session's shard: a delivery.
+    Deliver {
+        /// The user.
+        user: Arc<str>,
+        /// The session's connection.
+        conn: ConnId,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// To the user's home: keep it for the user; `session` is where it was to be delivered and was not.
+    Keep {
+        /// The user.
+        user: Arc<str>,
+        /// The session that is gone; `None`: no device was connected, or none acknowledges.
+        session: Option<SessionRef>,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// To the group's home.
+    Membership {
+        /// The group.
+        group: Arc<str>,
+        /// The user.
+        user: Arc<str>,
+        /// Whose request it is.
+        session: SessionRef,
+        /// Join or leave.
+        join: bool,
+    },
+    /// To the session's shard: the request's outcome.
+    MembershipIs {
+        /// The connection that asked.
+        conn: ConnId,
+        /// The group.
+        group: Arc<str>,
+        /// Member now, or not, or refused.
+        outcome: Result<bool, Refusal>,
+    },
+    /// To the group's home: a message for all members.
+    SendToGroup {
+        /// The group.
+        group: Arc<str>,
+        /// The sender's user name.
+        from: Arc<str>,
+        /// The sender's session.
+        session: SessionRef,
+        /// The sender's id, JSON text.
+        id: Box<str>,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// To the sender's shard: the group's home has taken responsibility, or refuses.
+    GroupSent {
+        /// The sender's connection.
+        conn: ConnId,
+        /// The sender's id, JSON text.
+        id: Box<str>,
+        /// Taken, or refused.
+        outcome: Result<(), Refusal>,
+    },
+    /// To every shard: change the injected faults, if anything is to change, and answer with what is in force.
+    Fault {
+        /// Who asked.
+        asker: SessionRef,
+        /// What to change.
+        change: Option<Change>,
+    },
+    /// The answer.
+    FaultIs {
+        /// The connection that asked.
+        conn: ConnId,
+        /// What is in force on one shard.
+        faults: Faults,
+    },
+    /// From the edge to every shard: take no new work.
+    Drain,
+    /// From the edge to every shard: close all sessions.
+    CloseAll,
+    /// From the edge to every shard: end.
+    Stop,
+}

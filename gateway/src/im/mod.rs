@@ -1,0 +1,35 @@
+//! The IM core: sessions, routes, groups, acknowledgements, offline queue. Sans-IO: it sees bytes, times and mail only.
+//!
+//! # Who owns what
+//!
+//! A *session* (a user's connected device) lives on the shard that accepted its connection. A user's *home* is the shard
+//! that a hash of the name picks; it knows where the user's sessions are ([`registry`]), keeps the state of disconnected
+//! sessions and the offline queue. Every shard remembers routes it has asked for ([`routes`]). A message goes from the
+//! sender's shard straight to the recipient's; the home is asked only where no route is known.
+//!
+//! # Why nothing overtakes
+//!
+//! Mail between two shards keeps its order, mail over two different ways does not. So a route never changes under way:
+//! before a home lets a session begin or moves it, it makes every shard that holds the route forget it, and each such
+//! shard sends a *fence* along the old way. When all fences have come home, everything sent by the old route has been
+//! delivered or has come back, and the new route may be used.
+
+mod connection;
+mod dedup;
+mod delivery;
+pub mod faults;
+mod groups;
+pub mod mail;
+pub mod protocol;
+mod registry;
+mod routes;
+mod session;
+mod shard;
+
+pub use shard::{Shard, Shared};
+
+/// Keyed hashing that is the same in every run of the same seed, and not known to those who choose the names.
+pub(crate) type SeededState = ahash::RandomState;
+
+/// A map with seeded hashing.
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, SeededState>;

@@ -1,0 +1,334 @@
+//! The users whose home is this shard: where their sessions are, what waits for them, and how a route changes.
+
+use super::mail::{Mail, SessionRef};
+use super::protocol::Message;
+use super::session::SessionState;
+use super::{Map, SeededState};
+use crate::config::Limits;
+use crate::metrics::{FailReason, ShardMetrics};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::shard::{Io, ShardIndex};
+use wire::time::Time;
+
+/// The users of one home shard.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    users: Map<Arc<str>, User>,
+    limits: Limits,
+    message_ttl: Duration,
+    metrics: Arc<ShardMetrics>,
+    /// Messages in all offline queues here.
+    queued: usize,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    devices: Vec<Device>,
+    offline: VecDeque<(Arc<Message>, Time)>,
+    /// The route as last told to other shards.
+    told: Arc<[SessionRef]>,
+    /// Who was told it, one bit per shard.
+    told_to: u64,
+    /// Fences under way.
+    fences: usize,
+    /// Devices that want to begin a session.
+    attaching: VecDeque<Attaching>,
+    /// Shards that wait for an answer, one bit each.
+    asking: u64,
+}
+
+#[derive(Debug)]
+struct Device {
+    name: Arc<str>,
+    /// Its session, or the last one it had.
+    session: SessionRef,
+    state: DeviceState,
+}
+
+#[derive(Debug)]
+enum DeviceState {
+    Attached,
+    /// Attached, and told to end.
+    Evicting,
+    Detached {
+        state: Box<SessionState>,
+        since: Time,
+    },
+}
+
+#[derive(Debug)]
+struct Attaching {
+    device: Arc<str>,
+    session: SessionRef,
+    resume: Option<u64>,
+}
+
+/// Shards are named in 64-bit sets.
+pub(crate) const SHARDS_MAX: usize = 64;
+
+impl Registry {
+    pub(crate) fn new(
+        limits: Limits,
+        message_ttl: Duration,
+        metrics: Arc<ShardMetrics>,
+        hasher: SeededState,
+    ) -> Registry {
+        Registry { users: Map::with_hasher(hasher), limits, message_ttl, metrics, queued: 0 }
+    }
+
+    pub(crate) fn attach(
+        &mut self,
+        user: &Arc<str>,
+        device: Arc<str>,
+        session: SessionRef,
+        resume: Option<u64>,
+        io: &mut Io<Mail>,
+    ) {
+        let record = self.users.entry(Arc::clone(user)).or_default();
+        record.attaching.push_back(Attaching { device, session, resume });
+        self.settle(user, io);
+    }
+
+    pub(crate) fn detached(
+        &mut self,
+        user: &Arc<str>,
+        session: SessionRef,
+        state: Box<SessionState>,
+        io: &mut Io<Mail>,
+    ) {
+        let Some(record) = self.users.get_mut(user) else { return };
+        if let Some(device) = record.devices.iter_mut().find(|device| device.session == session) {
+            self.metrics.in_flight.add(signed(state.owed()));
+            device.state = DeviceState::Detached { state, since: io.now() };
+        }
+        record.withdraw_route(user, io);
+        self.settle(user, io);
+    }
+
+    pub(crate) fn where_is(&mut self, user: &Arc<str>, asker: ShardIndex, io: &mut Io<Mail>) {
+        self.users.entry(Arc::clone(user)).or_default().asking |= 1 << asker;
+        self.settle(user, io);
+    }
+
+    pub(crate) fn fenced(&mut self, user: &Arc<str>, io: &mut Io<Mail>) {
+        if let Some(record) = self.users.get_mut(user) {
+            record.fences = record.fences.saturating_sub(1);
+        }
+        self.settle(user, io);
+    }
+
+    /// Keeps a message for the user: with the session it was meant for while the user has other devices, else in the queue
+    /// from which the next device that connects is served.
+    pub(crate) fn keep(
+        &mut self,
+        user: &Arc<str>,
+        session: Option<SessionRef>,
+        message: Arc<Message>,
+        io: &mut Io<Mail>,
+    ) {
+        let record = self.users.entry(Arc::clone(user)).or_default();
+        let others = record.devices.iter().any(Device::is_attached);
+        let device = record.devices.iter_mut().find(|device| Some(device.session) == session);
+        match device.map(|device| (&mut device.state, device.session)) {
+            Some((DeviceState::Detached { state, .. }, _))
+                if others && state.owed() < self.limits.waiting_max =>
+            {
+                state.waiting.push_back(message);
+                self.metrics.in_flight.add(1);
+            }
+            Some((DeviceState::Attached | DeviceState::Evicting, session)) => {
+                let mail = Mail::Deliver { user: Arc::clone(user), conn: session.conn, message };
+                io.post(session.shard, mail);
+            }
+            _ => self.queue(user, message, io.now()),
+        }
+    }
+
+    fn queue(&mut self, user: &Arc<str>, message: Arc<Message>, now: Time) {
+        let record = self.users.entry(Arc::clone(user)).or_default();
+        if record.offline.len() >= self.limits.offline_per_user_max || self.queued >= self.limits.offline_max
+        {
+            self.metrics.fail(message.kind, FailReason::QueueFull);
+            return;
+        }
+        record.offline.push_back((message, now));
+        self.queued += 1;
+        self.metrics.offline_queue.set(self.queued);
+    }
+
+    /// Does what can be done for the user now: let sessions begin, then answer who asks.
+    fn settle(&mut self, user: &Arc<str>, io: &mut Io<Mail>) {
+        while let Some(record) = self.users.get_mut(user) {
+            if record.attaching.is_empty() {
+                break;
+            }
+            record.withdraw_route(user, io);
+            let Some(attaching) = record.attaching.front().filter(|_| record.fences == 0) else { return };
+            let known = record.devices.iter().position(|device| device.name == attaching.device);
+            let device = known.map(|index| &mut record.devices[index]);
+            match device {
+                Some(device) if matches!(device.state, DeviceState::Attached) => {
+                    device.state = DeviceState::Evicting;
+                    io.post(device.session.shard, Mail::Evict(device.session.conn));
+                    return;
+                }
+                Some(device) if matches!(device.state, DeviceState::Evicting) => return,
+                _ => self.complete(user, known, io),
+            }
+        }
+        let Some(record) = self.users.get_mut(user) else { return };
+        if record.fences == 0 && record.asking != 0 {
+            record.told = record
+                .devices
+                .iter()
+                .filter(|device| device.is_attached())
+                .map(|device| device.session)
+                .collect();
+            for shard in shards(std::mem::take(&mut record.asking)) {
+                record.told_to |= 1 << shard;
+                io.post(shard, Mail::Route { user: Arc::clone(user), sessions: Arc::clone(&record.told) });
+            }
+        }
+    }
+
+    /// Lets the first waiting session begin.
+    fn complete(&mut self, user: &Arc<str>, known: Option<usize>, io: &mut Io<Mail>) {
+        let Some(record) = self.users.get_mut(user) else { return };
+        let Some(Attaching { device, session, resume }) = record.attaching.pop_front() else { return };
+        let mut state = match known {
+            Some(index) => record.devices[index].begin(session),
+            None => {
+                let orphans = record.make_room(self.limits.devices_max);
+                record.devices.push(Device {
+                    name: Arc::clone(&device),
+                    session,
+                    state: DeviceState::Attached,
+                });
+                self.metrics.in_flight.add(-signed(orphans.len()));
+                for message in orphans {
+                    self.queue(user, message, io.now());
+                }
+                Box::default()
+            }
+        };
+        self.metrics.in_flight.add(-signed(state.owed()));
+        let Some(record) = self.users.get_mut(user) else { return };
+        if let Some(resume) = resume {
+            let metrics = &self.metrics;
+            // Arrived before the connection broke, acknowledged now; the time it took says nothing of the gateway.
+            state.acknowledge(resume, |message| metrics.delivered[message.kind as usize].increment());
+        }
+        let queued: VecDeque<_> = record.offline.drain(..).map(|(message, _)| message).collect();
+        self.queued -= queued.len();
+        self.metrics.offline_queue.set(self.queued);
+        let several = record.devices.iter().filter(|device| device.is_attached()).count() > 1;
+        let (user, conn) = (Arc::clone(user), session.conn);
+        io.post(session.shard, Mail::Attached { conn, user, device, state, queued, several });
+    }
+
+    /// Ends what has been kept too long: sessions whose device does not come back, messages nobody fetched.
+    pub(crate) fn sweep(&mut self, now: Time) {
+        let mut orphaned: Vec<(Arc<str>, Arc<Message>)> = Vec::new();
+        for (name, record) in &mut self.users {
+            let session_ttl = self.limits.session_ttl;
+            for device in record.devices.extract_if(.., |device| device.is_over(now, session_ttl)) {
+                let owed = device.into_owed();
+                self.metrics.in_flight.add(-signed(owed.len()));
+                orphaned.extend(owed.into_iter().map(|message| (Arc::clone(name), message)));
+            }
+            while record.offline.front().is_some_and(|(_, since)| now.since(*since) > self.message_ttl) {
+                record.offline.pop_front();
+                self.queued -= 1;
+                self.metrics.expired.increment();
+            }
+        }
+        for (user, message) in orphaned {
+            self.queue(&user, message, now);
+        }
+        self.metrics.offline_queue.set(self.queued);
+        self.users.retain(|_, record| !record.is_empty());
+    }
+}
+
+impl User {
+    /// Makes every shard that was told the route forget it, with a fence along each old way.
+    fn withdraw_route(&mut self, user: &Arc<str>, io: &mut Io<Mail>) {
+        if self.told_to == 0 {
+            return;
+        }
+        let home = io.shard();
+        let mut through: Vec<ShardIndex> = self.told.iter().map(|session| session.shard).collect();
+        through.sort_unstable();
+        through.dedup();
+        if through.is_empty() {
+            // An offline user's messages went to the home.
+            through.push(home);
+        }
+        let through: Arc<[ShardIndex]> = through.into();
+        for shard in shards(std::mem::take(&mut self.told_to)) {
+            self.fences += through.len();
+            io.post(shard, Mail::Forget { user: Arc::clone(user), home, through: Arc::clone(&through) });
+        }
+    }
+
+    /// Forgets the device that has been away longest, if there are too many, and gives what it was owed.
+    fn make_room(&mut self, devices_max: usize) -> Vec<Arc<Message>> {
+        if self.devices.len() < devices_max {
+            return Vec::new();
+        }
+        let away = |(index, device): (usize, &Device)| match &device.state {
+            DeviceState::Detached { since, .. } => Some((*since, index)),
+            DeviceState::Attached | DeviceState::Evicting => None,
+        };
+        match self.devices.iter().enumerate().filter_map(away).min() {
+            Some((_, index)) => self.devices.remove(index).into_owed(),
+            None => Vec::new(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+            && self.offline.is_empty()
+            && self.attaching.is_empty()
+            && (self.told_to, self.fences, self.asking) == (0, 0, 0)
+    }
+}
+
+impl Device {
+    fn is_attached(&self) -> bool {
+        matches!(self.state, DeviceState::Attached | DeviceState::Evicting)
+    }
+
+    fn is_over(&self, now: Time, session_ttl: Duration) -> bool {
+        matches!(self.state, DeviceState::Detached { since, .. } if now.since(since) > session_ttl)
+    }
+
+    /// What the device was owed when it disconnected, oldest first.
+    fn into_owed(self) -> Vec<Arc<Message>> {
+        match self.state {
+            DeviceState::Detached { state, .. } => {
+                state.unacked.into_iter().map(|unacked| unacked.message).chain(state.waiting).collect()
+            }
+            DeviceState::Attached | DeviceState::Evicting => Vec::new(),
+        }
+    }
+
+    /// Attaches the device again and gives the state that its last session left.
+    fn begin(&mut self, session: SessionRef) -> Box<SessionState> {
+        self.session = session;
+        match std::mem::replace(&mut self.state, DeviceState::Attached) {
+            DeviceState::Detached { state, .. } => state,
+            DeviceState::Attached | DeviceState::Evicting => Box::default(),
+        }
+    }
+}
+
+fn shards(set: u64) -> impl Iterator<Item = ShardIndex> {
+    (0..SHARDS_MAX).filter(move |shard| set & (1 << shard) != 0)
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

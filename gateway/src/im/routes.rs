@@ -1,0 +1,71 @@
+//! What a shard remembers of where users are, bounded; and messages that wait for an answer.
+
+use super::mail::SessionRef;
+use super::protocol::Message;
+use super::{Map, SeededState};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Where a message to a user goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Route {
+    /// Known. No session: the user is offline, the home keeps it.
+    Known(Arc<str>, Arc<[SessionRef]>),
+    /// Asked already; the message waits.
+    Asked,
+    /// Not known: ask the home, the message waits.
+    Ask(Arc<str>),
+    /// Too many messages wait for this user.
+    Full,
+}
+
+/// The route cache of one shard.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    known: LruCache<Arc<str>, Arc<[SessionRef]>, SeededState>,
+    asked: Map<Arc<str>, Vec<Arc<Message>>>,
+    parked_max: usize,
+}
+
+impl Routes {
+    pub(crate) fn new(size: usize, parked_max: usize, hasher: SeededState) -> Routes {
+        let size = NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MIN);
+        // The cache grows with use; its bound must not be allocated up front.
+        let mut known = LruCache::unbounded_with_hasher(hasher.clone());
+        known.resize(size);
+        Routes { known, asked: Map::with_hasher(hasher), parked_max }
+    }
+
+    /// Where `message` goes; it is kept here while the route is asked for.
+    pub(crate) fn look_up(&mut self, user: &str, message: &Arc<Message>) -> Route {
+        if let Some((user, sessions)) = self.known.get_key_value(user) {
+            return Route::Known(Arc::clone(user), Arc::clone(sessions));
+        }
+        if let Some(parked) = self.asked.get_mut(user) {
+            if parked.len() >= self.parked_max {
+                return Route::Full;
+            }
+            parked.push(Arc::clone(message));
+            return Route::Asked;
+        }
+        let user: Arc<str> = user.into();
+        self.asked.insert(Arc::clone(&user), vec![Arc::clone(message)]);
+        Route::Ask(user)
+    }
+
+    /// Remembers the answer and gives back what waited for it.
+    pub(crate) fn learn(&mut self, user: &Arc<str>, sessions: &Arc<[SessionRef]>) -> Vec<Arc<Message>> {
+        self.known.put(Arc::clone(user), Arc::clone(sessions));
+        self.asked.remove(user).unwrap_or_default()
+    }
+
+    pub(crate) fn forget(&mut self, user: &str) {
+        self.known.pop(user);
+    }
+
+    /// Routes remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+}

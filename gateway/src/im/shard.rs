@@ -1,0 +1,288 @@
+//! One shard of the gateway: its connections and the parts that they meet in.
+
+use super::connection::{Asking, Conn};
+use super::delivery::{Held, Open};
+use super::faults::Injector;
+use super::groups::Groups;
+use super::mail::{Mail, SessionRef};
+use super::registry::Registry;
+use super::routes::Routes;
+use super::{SeededState, connection};
+use crate::auth::Verifier;
+use crate::config::Limits;
+use crate::metrics::{CloseReason, ConnectError, Metrics, ShardMetrics};
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex};
+use wire::time::Time;
+
+/// How often what has been kept too long is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// What all shards of a gateway have in common.
+#[derive(Debug)]
+pub struct Shared {
+    /// This node's name.
+    pub node: String,
+    /// Bounds.
+    pub limits: Limits,
+    /// How long a delivery may stay unacknowledged.
+    pub ack_timeout: Duration,
+    /// Silence after which a client is pinged.
+    pub heartbeat: Duration,
+    /// How long messages for absent users are kept.
+    pub message_ttl: Duration,
+    /// Routes a shard remembers.
+    pub cache_size: usize,
+    /// Whether faults may be injected.
+    pub test_faults: bool,
+    /// Checks tokens.
+    pub verifier: Verifier,
+    /// Figures of all shards.
+    pub metrics: Metrics,
+    /// Wall clock at monotonic time zero, nanoseconds since the Unix epoch.
+    pub wall_offset_ns: u64,
+    /// Of all randomness and hashing.
+    pub seed: u64,
+}
+
+impl Shared {
+    /// The wall clock at `now`, milliseconds since the Unix epoch.
+    pub(crate) fn wall_ms(&self, now: Time) -> u64 {
+        (self.wall_offset_ns + now.0) / 1_000_000
+    }
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) shared: Arc<Shared>,
+    pub(super) metrics: Arc<ShardMetrics>,
+    pub(super) hasher: SeededState,
+    pub(super) conns: Vec<Conn>,
+    pub(super) registry: Registry,
+    pub(super) routes: Routes,
+    pub(super) groups: Groups,
+    pub(super) injector: Injector,
+    /// Deliveries held by an injected latency, by release time.
+    pub(super) held: BinaryHeap<Held>,
+    pub(super) held_before: u64,
+    pub(super) draining: bool,
+    pub(super) scratch: Vec<u8>,
+    sweeping: bool,
+}
+
+/// What a timer is for; in the top two bits of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(super) enum Timer {
+    /// The request must be complete.
+    Handshake = 0,
+    /// The client must have been heard.
+    Heartbeat = 1,
+    /// A delivery may have timed out.
+    Ack = 2,
+    /// Look for what has been kept too long.
+    Sweep = 3,
+}
+
+const GENERATION_MASK: u32 = (1 << 30) - 1;
+
+pub(super) fn timer_key(timer: Timer, conn: ConnId) -> u64 {
+    (timer as u64) << 62 | u64::from(conn.generation & GENERATION_MASK) << 32 | u64::from(conn.index)
+}
+
+impl Shard {
+    /// Shard number `index` of a gateway.
+    pub fn new(shared: Arc<Shared>, index: ShardIndex) -> Shard {
+        // All shards must agree on who is at home where, so the keys come from the gateway's seed alone.
+        let hasher = SeededState::with_seeds(shared.seed, 0x5851_F42D, 0x4C95_7F2D, 0x1405_7B7E);
+        let metrics = shared.metrics.shard(index);
+        let limits = &shared.limits;
+        Shard {
+            registry: Registry::new(limits.clone(), shared.message_ttl, Arc::clone(&metrics), hasher.clone()),
+            routes: Routes::new(shared.cache_size, limits.parked_max, hasher.clone()),
+            groups: Groups::new(limits.group_members_max, hasher.clone()),
+            injector: Injector::new(shared.seed ^ index as u64),
+            metrics,
+            hasher,
+            conns: Vec::new(),
+            held: BinaryHeap::new(),
+            held_before: 0,
+            draining: false,
+            scratch: Vec::new(),
+            sweeping: false,
+            shared,
+        }
+    }
+
+    /// The shard that a user or group is at home on.
+    pub(super) fn home(&self, name: &str, io: &Io<Mail>) -> ShardIndex {
+        (self.hasher.hash_one(name) % io.shards() as u64) as ShardIndex
+    }
+
+    pub(super) fn conn_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(conn.index as usize)
+    }
+
+    /// The open session on `conn`, if it is still that one.
+    pub(super) fn open_mut(&mut self, conn: ConnId) -> Option<&mut Open> {
+        match self.conn_mut(conn) {
+            Some(Conn::Open(open)) if open.session.conn == conn => Some(open),
+            _ => None,
+        }
+    }
+
+    fn faults_mail(&mut self, asker: SessionRef, change: Option<super::faults::Change>, io: &mut Io<Mail>) {
+        if let Some(change) = change {
+            self.injector.change(change);
+        }
+        let faults = self.injector.in_force(io.now());
+        io.post(asker.shard, Mail::FaultIs { conn: asker.conn, faults });
+    }
+
+    fn fault_answer(&mut self, conn: ConnId, faults: super::faults::Faults, io: &mut Io<Mail>) {
+        let Some(Conn::Asking(asking)) = self.conn_mut(conn) else { return };
+        let done = asking.conn == conn && asking.add(faults);
+        if done {
+            self.answer_fault_request(conn, io);
+        }
+    }
+
+    fn close_all(&mut self, io: &mut Io<Mail>) {
+        for index in 0..self.conns.len() {
+            if let Conn::Open(open) = &self.conns[index] {
+                let conn = open.session.conn;
+                self.close(conn, CloseReason::Drain, 1001, "the gateway is shutting down", io);
+            }
+        }
+    }
+}
+
+impl Application for Shard {
+    type Mail = Mail;
+
+    fn opened(&mut self, conn: ConnId, origin: Origin, io: &mut Io<Mail>) {
+        let index = conn.index as usize;
+        if self.conns.len() <= index {
+            self.conns.resize_with(index + 1, || Conn::None);
+        }
+        let is_loopback = matches!(origin, Origin::Accepted(peer) if peer.ip().is_loopback());
+        self.conns[index] = Conn::Http { conn, is_loopback };
+        io.set_timer(io.now() + self.shared.limits.handshake_timeout, timer_key(Timer::Handshake, conn));
+        if !self.sweeping {
+            self.sweeping = true;
+            io.set_timer(io.now() + SWEEP_EVERY, timer_key(Timer::Sweep, conn));
+        }
+    }
+
+    fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
+        match self.conn_mut(conn) {
+            Some(Conn::Http { .. }) => self.http(conn, input, io),
+            Some(Conn::Open(_)) => self.frames(conn, input, io),
+            // Shown again when the session begins, or the answer is written.
+            _ => 0,
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, how: Closed, io: &mut Io<Mail>) {
+        match self.conn_mut(conn).map(std::mem::take) {
+            Some(Conn::Open(open)) => self.session_ended(open.session, how, io),
+            Some(Conn::Attaching(attaching)) => {
+                // The home will answer to a connection that is gone, and be told so then.
+                let session = SessionRef { shard: io.shard(), conn };
+                for message in attaching.parked {
+                    self.keep(&attaching.user, Some(session), message, io);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn mail(&mut self, from: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
+        match mail {
+            Mail::Attach { user, device, session, resume } => {
+                self.registry.attach(&user, device, session, resume, io)
+            }
+            Mail::Attached { conn, user, device, state, queued, several } => {
+                self.attached(conn, user, device, state, queued, several, io);
+            }
+            Mail::Evict(conn) => {
+                self.close(conn, CloseReason::Replaced, 4409, "the device connected again", io)
+            }
+            Mail::Detached { user, session, state } => self.registry.detached(&user, session, state, io),
+            Mail::WhereIs(user) => self.registry.where_is(&user, from, io),
+            Mail::Route { user, sessions } => self.learn(&user, &sessions, io),
+            Mail::Forget { user, home, through } => {
+                self.routes.forget(&user);
+                for &shard in through.iter() {
+                    io.post(shard, Mail::Fence { user: Arc::clone(&user), home });
+                }
+            }
+            Mail::Fence { user, home } => io.post(home, Mail::Fenced(user)),
+            Mail::Fenced(user) => self.registry.fenced(&user, io),
+            Mail::Deliver { user, conn, message } => self.deliver(user, conn, message, io),
+            Mail::Keep { user, session, message } => self.registry.keep(&user, session, message, io),
+            Mail::Membership { group, user, session, join } => {
+                self.membership(group, user, session, join, io)
+            }
+            Mail::MembershipIs { conn, group, outcome } => self.membership_is(conn, &group, outcome, io),
+            Mail::SendToGroup { group, from, session, id, message } => {
+                self.send_to_group(&group, &from, session, id, &message, io);
+            }
+            Mail::GroupSent { conn, id, outcome } => self.group_sent(conn, &id, outcome, io),
+            Mail::Fault { asker, change } => self.faults_mail(asker, change, io),
+            Mail::FaultIs { conn, faults } => self.fault_answer(conn, faults, io),
+            Mail::Drain => self.draining = true,
+            Mail::CloseAll => self.close_all(io),
+            Mail::Stop => io.stop(),
+        }
+    }
+
+    fn timer(&mut self, key: u64, io: &mut Io<Mail>) {
+        let (index, generation) = (key as u32, (key >> 32) as u32 & GENERATION_MASK);
+        let conn = self.conns.get(index as usize).and_then(Conn::id);
+        let conn = conn.filter(|conn| conn.generation & GENERATION_MASK == generation);
+        match (key >> 62, conn) {
+            (3, _) => {
+                self.registry.sweep(io.now());
+                io.set_timer(io.now() + SWEEP_EVERY, key);
+            }
+            (0, Some(conn)) => self.handshake_timer(conn, io),
+            (1, Some(conn)) => self.heartbeat_timer(conn, io),
+            (2, Some(conn)) => self.ack_timer(conn, io),
+            _ => {}
+        }
+    }
+
+    fn step_done(&mut self, io: &mut Io<Mail>) {
+        self.release_held(io);
+        self.metrics.cache_size.set(self.routes.len());
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.held.peek().map(Held::due)
+    }
+
+    fn turned_away(&mut self, _io: &mut Io<Mail>) {
+        self.metrics.connect_error(ConnectError::Limit);
+    }
+}
+
+impl Shard {
+    pub(super) fn ask_all_shards(&mut self, conn: ConnId, asking: Asking, io: &mut Io<Mail>) {
+        let asker = SessionRef { shard: io.shard(), conn };
+        for shard in 0..io.shards() {
+            io.post(shard, Mail::Fault { asker, change: asking.change() });
+        }
+        self.conns[conn.index as usize] = Conn::Asking(Box::new(asking));
+    }
+
+    fn handshake_timer(&mut self, conn: ConnId, io: &mut Io<Mail>) {
+        if let Some(Conn::Http { .. }) = self.conn_mut(conn) {
+            self.metrics.connect_error(ConnectError::Timeout);
+            connection::refuse(conn, 408, "timeout", "no complete request in time", io);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A gateway as a process: shards on their threads, and the edge on the main one.
+//!
+//! The edge owns what a shard must not touch: signals, files, standard streams, the wall clock.
+
+use crate::auth::Verifier;
+use crate::config::{Flags, Limits};
+use crate::im::mail::Mail;
+use crate::im::{Shard, Shared};
+use crate::metrics::{Metrics, ProcessMetrics};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use wire::shard::event_loop::{self, Tables};
+use wire::shard::mailbox::{self, Mailbox};
+use wire::sys::{Signal, Signals};
+use wire::time::Time;
+
+/// Shards are named in 64-bit sets.
+const SHARDS_MAX: usize = 64;
+/// Descriptors of a table that are not connections: listener, epoll, eventfds, standard streams.
+const DESCRIPTORS_KEPT: u64 = 100;
+/// How long clients get to take the close frame when draining ends.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(20);
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No key to check tokens with.
+    #[error("no key for tokens: give --auth-key-file FILE, or set GATEWAY_AUTH_KEY")]
+    NoKey,
+    /// The key's file.
+    #[error("cannot read the key file {0}: {1}")]
+    KeyFile(PathBuf, #[source] io::Error),
+    /// The address is taken.
+    #[error("{0} is in use: end what listens there, or choose another with --listen (port 0: any free one)")]
+    AddressInUse(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// More shards than can be named.
+    #[error(
+        "{0} shards would be needed, at most {SHARDS_MAX} can be had: lower --connections-max or raise the descriptor limit"
+    )]
+    TooManyShards(usize),
+    /// Threads, eventfds or rings could not be made.
+    #[error("cannot start the shards: {0}")]
+    Shards(#[source] io::Error),
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether each shard has its own descriptor table.
+    pub tables: Tables,
+    metrics: Metrics,
+    edge: Mailbox<Mail>,
+    shards: Vec<JoinHandle<()>>,
+    drain_timeout: Duration,
+    follow_stdin: bool,
+    _reserved: event_loop::Reserved,
+}
+
+impl Server {
+    /// Starts the shards; when it returns, all of them listen.
+    pub fn start(flags: &Flags) -> Result<Server, StartError> {
+        let key = key(flags)?;
+        let limits = Limits::default();
+        let (shards, connections_max) = size(flags)?;
+        let reserved = event_loop::reserve(flags.listen).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => StartError::AddressInUse(flags.listen),
+            _ => StartError::Listen(flags.listen, error),
+        })?;
+        let metrics = Metrics::new(&flags.node, shards);
+        let shared = Arc::new(Shared {
+            node: flags.node.clone(),
+            ack_timeout: flags.ack_timeout,
+            heartbeat: flags.heartbeat,
+            message_ttl: flags.message_ttl,
+            cache_size: flags.cache_size,
+            test_faults: flags.enable_test_faults,
+            verifier: Verifier::new(&key, limits.name_bytes_max),
+            metrics: metrics.clone(),
+            wall_offset_ns: wall_offset_ns(),
+            // Names are chosen by clients: what they hash to must not be known to them.
+            seed: ahash::RandomState::new().hash_one(Time::now().0),
+            limits,
+        });
+        let mut mailboxes = mailbox::network(shards + 1).map_err(StartError::Shards)?;
+        let edge = mailboxes.pop().ok_or_else(|| StartError::Shards(io::Error::other("no mailboxes")))?;
+        let config = event_loop::Config {
+            listen: Some(reserved.address),
+            connections_max: connections_max.div_ceil(shards),
+            timer_slack: Duration::from_micros(50),
+        };
+        let (tables, threads) = spawn(&shared, mailboxes, &config, reserved.address)?;
+        Ok(Server {
+            address: reserved.address,
+            tables,
+            metrics,
+            edge,
+            shards: threads,
+            drain_timeout: flags.drain_timeout,
+            follow_stdin: flags.follow_stdin,
+            _reserved: reserved,
+        })
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Serves until a signal comes or, if asked for, standard input ends; then drains.
+    pub fn serve(mut self, signals: &Signals) {
+        self.metrics.process().refresh();
+        while !self.asked_to_end(signals, Duration::from_secs(1)) {
+            self.metrics.process().refresh();
+        }
+        self.drain(signals);
+        self.tell_all(|| Mail::Stop);
+        for shard in self.shards {
+            // A shard that panicked has said so on standard error.
+            let _ = shard.join();
+        }
+    }
+
+    fn asked_to_end(&self, signals: &Signals, wait: Duration) -> bool {
+        let stdin = rustix::stdio::stdin();
+        let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        if self.follow_stdin {
+            fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+        }
+        let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+        // Interrupted or timed out: nothing to see.
+        let _ = poll(&mut fds, Some(&wait));
+        let ended = fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
+            && !matches!(rustix::io::read(stdin, &mut [0; 64]), Ok(1..));
+        ended || matches!(signals.next(), Some(Signal::Interrupt | Signal::Terminate))
+    }
+
+    /// Takes no new work, waits until everything is acknowledged or time is up, then closes all sessions.
+    fn drain(&mut self, signals: &Signals) {
+        self.tell_all(|| Mail::Drain);
+        let until = Time::now() + self.drain_timeout;
+        // Twice in a row, because what travels between shards is counted by none.
+        let mut idle_before = false;
+        loop {
+            let idle = self.metrics.level(|shard| shard.in_flight.get()) <= 0;
+            if (idle && idle_before) || Time::now() >= until || self.impatient(signals) {
+                break;
+            }
+            idle_before = idle;
+        }
+        self.tell_all(|| Mail::CloseAll);
+        let until = Time::now() + CLOSE_GRACE;
+        while self.metrics.level(|shard| shard.active_connections.get()) > 0 && Time::now() < until {
+            let _ = self.impatient(signals);
+        }
+    }
+
+    /// Waits a moment. True: a second signal came, don't wait any longer.
+    fn impatient(&self, signals: &Signals) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as i64 }));
+        matches!(signals.next(), Some(Signal::Interrupt | Signal::Terminate))
+    }
+
+    fn tell_all(&mut self, mail: impl Fn() -> Mail) {
+        for shard in 0..self.shards.len() {
+            self.edge.post(shard, mail());
+        }
+        self.edge.flush();
+    }
+}
+
+fn spawn(
+    shared: &Arc<Shared>,
+    mailboxes: Vec<Mailbox<Mail>>,
+    config: &event_loop::Config,
+    address: SocketAddr,
+) -> Result<(Tables, Vec<JoinHandle<()>>), StartError> {
+    let (ready, readiness) = mpsc::channel();
+    let mut threads = Vec::new();
+    for (index, mailbox) in mailboxes.into_iter().enumerate() {
+        let (shared, config, ready) = (Arc::clone(shared), config.clone(), ready.clone());
+        let shard = move || {
+            event_loop::run(
+                &config,
+                mailbox,
+                || Shard::new(shared, index),
+                |tables| {
+                    // Fails only if the start was given up meanwhile.
+                    let _ = ready.send(tables);
+                },
+            );
+        };
+        let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(shard);
+        threads.push(thread.map_err(StartError::Shards)?);
+    }
+    drop(ready);
+    let mut tables = Tables::Split;
+    for _ in 0..threads.len() {
+        match readiness.recv() {
+            Ok(Ok(Tables::Split)) => {}
+            Ok(Ok(Tables::Shared)) => tables = Tables::Shared,
+            Ok(Err(error)) => return Err(StartError::Listen(address, error)),
+            Err(mpsc::RecvError) => {
+                return Err(StartError::Shards(io::Error::other("a shard ended at its start")));
+            }
+        }
+    }
+    Ok((tables, threads))
+}
+
+/// Number of shards and of connections over all of them.
+fn size(flags: &Flags) -> Result<(usize, usize), StartError> {
+    let per_shard = raise_descriptor_limit().saturating_sub(DESCRIPTORS_KEPT).max(1) as usize;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let connections_max = flags.connections_max.unwrap_or(per_shard * cores);
+    let shards = match flags.shards {
+        0 => cores.max(connections_max.div_ceil(per_shard)),
+        shards => shards,
+    };
+    if shards > SHARDS_MAX {
+        return Err(StartError::TooManyShards(shards));
+    }
+    Ok((shards, connections_max.min(per_shard * shards)))
+}
+
+/// Raises the soft limit to the hard one and gives what is in force.
+fn raise_descriptor_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum;
+    if limit.current != wanted {
+        limit.current = wanted;
+        // Where it is refused, the soft limit counts.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
+}
+
+fn key(flags: &Flags) -> Result<Vec<u8>, StartError> {
+    match (&flags.auth_key, &flags.auth_key_file) {
+        (Some(key), _) if !key.is_empty() => Ok(key.clone().into_bytes()),
+        (_, Some(path)) => {
+            let key = std::fs::read(path).map_err(|error| StartError::KeyFile(path.clone(), error))?;
+            let key = key.trim_ascii().to_vec();
+            if key.is_empty() { Err(StartError::NoKey) } else { Ok(key) }
+        }
+        _ => Err(StartError::NoKey),
+    }
+}
+
+fn wall_offset_ns() -> u64 {
+    let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let wall_ns = wall.tv_sec.unsigned_abs() * 1_000_000_000 + wall.tv_nsec.unsigned_abs();
+    wall_ns.saturating_sub(Time::now().0)
+}
+
+impl ProcessMetrics {
+    /// Reads them anew.
+    fn refresh(&self) {
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let cpu_ms = cpu.tv_sec.unsigned_abs() * 1000 + cpu.tv_nsec.unsigned_abs() / 1_000_000;
+        self.cpu_ms.store(cpu_ms, Ordering::Relaxed);
+        // Second field: resident pages. Without /proc the figure stays at what it was.
+        let resident = std::fs::read_to_string("/proc/self/statm")
+            .ok()
+            .and_then(|statm| statm.split_whitespace().nth(1)?.parse::<u64>().ok());
+        if let Some(pages) = resident {
+            self.resident_bytes.store(pages * rustix::param::page_size() as u64, Ordering::Relaxed);
+        }
+        let max = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+        self.virtual_bytes_max.store(max, Ordering::Relaxed);
+    }
+}
+
+/// The whole life of a gateway process. Exit code 113: its environment does not let it start.
+pub fn main(flags: &Flags) -> std::process::ExitCode {
+    // Before the first thread starts, so that all threads inherit the mask and none is interrupted.
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("error: cannot read signals: {error}");
+            return 1.into();
+        }
+    };
+    match Server::start(flags) {
+        Ok(server) => {
+            let listening = serde_json::json!({
+                "event": "listening",
+                "address": server.address.to_string(),
+                "node": flags.node,
+                "shards": server.shards(),
+                "own_descriptor_tables": server.tables == Tables::Split,
+            });
+            println!("{listening}");
+            server.serve(&signals);
+            std::process::ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            113.into()
+        }
+    }
+}
