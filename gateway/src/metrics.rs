@@ -535,7 +535,7 @@ impl Metrics {
                 .enumerate()
                 .map(|(index, bound)| (*bound, self.total(|s| histogram(s).buckets[index].get())))
                 .collect();
-            buckets.push((f64::MAX, self.total(|s| histogram(s).above.get())));
+            buckets.push((f64::INFINITY, self.total(|s| histogram(s).above.get())));
             let count = buckets.iter().map(|(_, count)| count).sum();
             let sum = self.total(|s| histogram(s).sum_millionths.get()) as f64 / 1e6;
             let labels = all.as_slice();

@@ -296,6 +296,10 @@ pub fn main(flags: &Flags) -> std::process::ExitCode {
             return 1.into();
         }
     };
+    if flags.follow_stdin {
+        // A gateway that was paused could not see that its parent has died: this wakes it. Fails on no Linux we know.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT));
+    }
     match Server::start(flags) {
         Ok(server) => {
             let listening = serde_json::json!({

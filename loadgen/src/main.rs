@@ -1,2 +1,3 @@
 //! One run, start to verdict.
+
 fn main() {}

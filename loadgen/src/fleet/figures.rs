@@ -1,0 +1,247 @@
+//! What the clients measured: per thread without locks, merged at the end of a run and once a second.
+
+use super::ledger::Counts;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use wire::time::Time;
+
+/// Longest latency told apart, microseconds: ten minutes.
+const LATENCY_US_MAX: u64 = 600_000_000;
+
+/// Durations in microseconds, three significant digits.
+#[derive(Debug, Clone)]
+pub struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        // Fails only for bounds that make no sense; these are constants that do.
+        #[expect(clippy::expect_used, reason = "constant arguments, covered by every test")]
+        Latencies(Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("bounds of a latency histogram"))
+    }
+}
+
+impl Latencies {
+    /// Records one; longer than ten minutes counts as ten minutes.
+    pub fn record(&mut self, latency: Duration) {
+        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
+    }
+
+    /// Adds all of another's.
+    pub fn merge(&mut self, other: &Latencies) {
+        // Same bounds on both sides, so nothing can be out of range.
+        let _ = self.0.add(&other.0);
+    }
+
+    /// The histogram, microseconds.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+}
+
+/// A counter that one thread writes and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Subtracts `n`.
+    pub fn subtract(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One thread's running counts, readable at any time.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Gauges {
+    /// Clients with a session.
+    pub connected: Counter,
+    /// Attempts to connect.
+    pub connect_attempts: Counter,
+    /// Attempts that failed.
+    pub connect_failed: Counter,
+    /// Sessions begun again after one was lost.
+    pub reconnects: Counter,
+    /// Messages attempted, whatever came of it.
+    pub attempted: Counter,
+    /// Messages written to a socket.
+    pub sent: Counter,
+    /// Messages that the target confirmed.
+    pub confirmed: Counter,
+    /// Messages that the target refused.
+    pub refused: Counter,
+    /// First arrivals.
+    pub delivered: Counter,
+    /// All arrivals.
+    pub received: Counter,
+    /// Messages attempted more than 100 ms late, or missed.
+    pub attempted_late: Counter,
+}
+
+/// What one phase measured, classes aside.
+#[derive(Debug, Clone, Default)]
+pub struct PhaseFigures {
+    /// From the intended send time to the first arrival.
+    pub latency: Latencies,
+    /// From the actual send time to the first arrival.
+    pub latency_uncorrected: Latencies,
+    /// From the intended to the actual send time.
+    pub send_lag: Latencies,
+    /// First arrivals out of order.
+    pub reordered: u64,
+    /// First arrivals later than `late_after`.
+    pub late: u64,
+    /// Attempts more than 100 ms late.
+    pub attempted_late: u64,
+}
+
+impl PhaseFigures {
+    /// Adds another thread's, or another phase's.
+    pub fn merge(&mut self, other: &PhaseFigures) {
+        self.latency.merge(&other.latency);
+        self.latency_uncorrected.merge(&other.latency_uncorrected);
+        self.send_lag.merge(&other.send_lag);
+        self.reordered += other.reordered;
+        self.late += other.late;
+        self.attempted_late += other.attempted_late;
+    }
+}
+
+/// One second of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Second {
+    /// Latencies of first arrivals in it, from the intended send time.
+    pub latency: Latencies,
+    /// Lag of the attempts in it.
+    pub send_lag: Latencies,
+    /// Messages written.
+    pub sent: u64,
+    /// First arrivals.
+    pub delivered: u64,
+    /// Messages that were due.
+    pub due: u64,
+}
+
+/// A phase as the clients know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhaseMark {
+    /// Messages intended from here on belong to it.
+    pub begin: Time,
+    /// A fault was asked for then: messages still on their way belong to this phase too.
+    pub disturbed: Option<Time>,
+}
+
+/// The phases so far; 0 is the warm-up.
+#[derive(Debug, Clone, Default)]
+pub struct PhaseMarks(Vec<PhaseMark>);
+
+/// How long before a fault a message that never arrives may have been sent and still count as caught by it.
+const IN_FLIGHT_MAX: Duration = Duration::from_secs(1);
+
+impl PhaseMarks {
+    /// The next phase begins.
+    pub fn begin(&mut self, mark: PhaseMark) {
+        self.0.push(mark);
+    }
+
+    /// A fault of the last phase was asked for.
+    pub fn disturb(&mut self, at: Time) {
+        if let Some(last) = self.0.last_mut() {
+            last.disturbed.get_or_insert(at);
+        }
+    }
+
+    /// The phase of a message by its intended time and its arrival; `None` for one that never arrived.
+    ///
+    /// A message in flight when a fault takes effect belongs to the fault's phase.
+    pub fn of(&self, intended: Time, arrived: Option<Time>) -> usize {
+        let index = self.0.partition_point(|mark| mark.begin <= intended).saturating_sub(1);
+        let caught = |mark: &PhaseMark| {
+            mark.disturbed.is_some_and(|disturbed| match arrived {
+                Some(arrived) => intended < disturbed && disturbed <= arrived,
+                None => intended < disturbed && disturbed.since(intended) < IN_FLIGHT_MAX,
+            })
+        };
+        if self.0.get(index + 1).is_some_and(caught) { index + 1 } else { index }
+    }
+}
+
+/// What a whole fleet measured.
+#[derive(Debug, Clone, Default)]
+pub struct FleetFigures {
+    /// By phase; 0 is the warm-up, the last may be cut short.
+    pub phases: Vec<(Counts, PhaseFigures)>,
+    /// From losing a session to having the next.
+    pub reconnect: Latencies,
+    /// From the begin of a connect to `hello`.
+    pub connecting: Latencies,
+    /// Failed connects by reason.
+    pub connect_errors: BTreeMap<&'static str, u64>,
+    /// Refused messages by code.
+    pub refusals: BTreeMap<String, u64>,
+    /// Arrivals that the plan knows nothing of.
+    pub unexpected: u64,
+}
+
+impl FleetFigures {
+    /// All phases together, without the warm-up.
+    pub fn total(&self) -> (Counts, PhaseFigures) {
+        let mut total = (Counts::default(), PhaseFigures::default());
+        for (counts, figures) in self.phases.iter().skip(1) {
+            for (sum, count) in total.0.classes.iter_mut().zip(counts.classes) {
+                *sum += count;
+            }
+            total.0.duplicates += counts.duplicates;
+            total.1.merge(figures);
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(second: f64) -> Time {
+        Time((second * 1e9) as u64)
+    }
+
+    #[test]
+    fn in_flight_when_the_fault_takes_effect_belongs_to_the_fault() {
+        let mut marks = PhaseMarks::default();
+        marks.begin(PhaseMark { begin: second(0.0), disturbed: None });
+        marks.begin(PhaseMark { begin: second(10.0), disturbed: None });
+        marks.begin(PhaseMark { begin: second(20.0), disturbed: None });
+        marks.disturb(second(20.001));
+        marks.begin(PhaseMark { begin: second(30.0), disturbed: None });
+        for (intended, arrived, phase) in [
+            (5.0, Some(5.1), 0),
+            (9.9, Some(10.5), 0),
+            (19.9, Some(19.95), 1),
+            (19.9, Some(20.5), 2),
+            (20.0, Some(20.5), 2),
+            (19.9, None, 2),
+            (18.0, None, 1),
+            (29.9, Some(30.5), 2),
+            (30.0, Some(30.5), 3),
+        ] {
+            assert_eq!(marks.of(second(intended), arrived.map(second)), phase, "{intended} {arrived:?}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The client engine: a hundred thousand clients over a few threads, on an open-loop schedule.
+//!
+//! Start at [`Fleet`]. [`plan`] says what is due when, [`shard`] does it, [`ledger`] and [`figures`] keep the truth. The
+//! engine knows no alerts, faults or reports; it meets the target over the wire only.
+
+mod client;
+pub mod figures;
+pub mod ledger;
+pub mod plan;
+mod protocol;
+mod shard;
+
+use figures::{FleetFigures, Gauges, PhaseFigures, PhaseMark, PhaseMarks, Second};
+use ledger::{Ledger, classify};
+use plan::{Pairing, Recipients, Schedule, Traffic};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use wire::shard::event_loop::{self, Tables};
+use wire::shard::mailbox::{self, Mailbox};
+use wire::time::Time;
+
+/// Pauses between attempts to connect again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backoff {
+    /// Before the first attempt; doubled before each further one.
+    pub first: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+    /// Which part of a pause is left to chance.
+    pub jitter: Jitter,
+}
+
+/// Which part of a pause is left to chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jitter {
+    /// None: all clients come back at once.
+    None,
+    /// The second half.
+    Equal,
+    /// All of it.
+    Full,
+}
+
+impl Backoff {
+    /// The pause before attempt number `attempts` (from 0), with `chance` in 0..1.
+    pub fn pause(&self, attempts: u8, chance: f64) -> Duration {
+        let whole = self
+            .first
+            .saturating_mul(1u32.checked_shl(attempts.into()).unwrap_or(u32::MAX))
+            .min(self.longest);
+        match self.jitter {
+            Jitter::None => whole,
+            Jitter::Equal => whole.mul_f64(0.5 + chance / 2.0),
+            Jitter::Full => whole.mul_f64(chance),
+        }
+    }
+}
+
+/// What a fleet is to do.
+pub struct Orders {
+    /// Of everything that is left to chance.
+    pub seed: u64,
+    /// Where to connect.
+    pub target: SocketAddr,
+    /// The `Host` header.
+    pub host: String,
+    /// The path of the WebSocket.
+    pub path: String,
+    /// Signs a user in.
+    pub token: Box<dyn Fn(&str) -> String + Send + Sync>,
+    /// Clients of the population.
+    pub clients: u32,
+    /// Clients that connect per second.
+    pub connect_rate: f64,
+    /// Pauses between attempts.
+    pub backoff: Backoff,
+    /// What they send.
+    pub traffic: Vec<Traffic>,
+    /// A delivery later than this counts as late.
+    pub late_after: Duration,
+    /// Threads: at least one per core, more where the descriptor limit asks for it.
+    pub threads: u32,
+}
+
+/// What the threads and the edge tell each other.
+pub enum Mail {
+    /// Begin to connect.
+    Connect(Time),
+    /// Message 0 is due then.
+    BeginTraffic(Time),
+    /// The next phase begins; rates are multiplied by `load`.
+    Phase {
+        /// When.
+        mark: PhaseMark,
+        /// Factor on the plans' rates.
+        load: f64,
+    },
+    /// A fault of the present phase was asked for.
+    Disturbed(Time),
+    /// Nothing is due from then on.
+    EndTraffic(Time),
+    /// Give what you know; reconnect no more.
+    HandOver,
+    /// End.
+    Stop,
+    /// To the edge: a second is over.
+    Second {
+        /// Its end.
+        until: Time,
+        /// What it measured.
+        second: Box<Second>,
+    },
+    /// To the edge: all that a thread knows.
+    Truth(Box<ThreadTruth>),
+}
+
+/// All that one thread knows at the end.
+pub struct ThreadTruth {
+    totals: FleetFigures,
+    phases: Vec<PhaseFigures>,
+    /// Per traffic plan: its schedule, how many of the thread's messages had their time, and the ledger.
+    traffic: Vec<(Option<Schedule>, u64, Ledger)>,
+    marks: PhaseMarks,
+}
+
+/// A running fleet.
+pub struct Fleet {
+    orders: Arc<Orders>,
+    edge: Mailbox<Mail>,
+    gauges: Vec<Arc<Gauges>>,
+    threads: Vec<JoinHandle<()>>,
+    traffic_until: Option<Time>,
+    truths: Vec<ThreadTruth>,
+    /// Whether each thread has its own descriptor table.
+    pub tables: Tables,
+}
+
+impl Fleet {
+    /// Starts the threads; nobody connects yet.
+    pub fn start(orders: Orders) -> io::Result<Fleet> {
+        let orders = Arc::new(orders);
+        let threads = orders.threads as usize;
+        let mut mailboxes = mailbox::network(threads + 1)?;
+        let edge = mailboxes.pop().ok_or_else(|| io::Error::other("no mailboxes"))?;
+        let gauges: Vec<Arc<Gauges>> = (0..threads).map(|_| Arc::default()).collect();
+        let config = event_loop::Config {
+            listen: None,
+            connections_max: usize::MAX,
+            timer_slack: Duration::from_nanos(1),
+        };
+        let (ready, readiness) = mpsc::channel();
+        let mut handles = Vec::new();
+        for (index, mailbox) in mailboxes.into_iter().enumerate() {
+            let (orders, gauges) = (Arc::clone(&orders), Arc::clone(&gauges[index]));
+            let (config, ready) = (config.clone(), ready.clone());
+            let thread = move || {
+                let application = || shard::FleetShard::new(orders, index as u32, gauges);
+                event_loop::run(&config, mailbox, application, |tables| {
+                    // Fails only if the start was given up meanwhile.
+                    let _ = ready.send(tables);
+                });
+            };
+            handles.push(std::thread::Builder::new().name(format!("clients-{index}")).spawn(thread)?);
+        }
+        drop(ready);
+        let mut tables = Tables::Split;
+        for _ in 0..threads {
+            if readiness.recv().map_err(io::Error::other)?? == Tables::Shared {
+                tables = Tables::Shared;
+            }
+        }
+        Ok(Fleet { orders, edge, gauges, threads: handles, traffic_until: None, truths: Vec::new(), tables })
+    }
+
+    fn tell_all(&mut self, mail: impl Fn() -> Mail) {
+        for thread in 0..self.threads.len() {
+            self.edge.post(thread, mail());
+        }
+        self.edge.flush();
+    }
+
+    /// Clients begin to connect at the rate of the orders.
+    pub fn connect(&mut self, at: Time) {
+        self.tell_all(|| Mail::Connect(at));
+    }
+
+    /// Traffic begins at `at`, which should lie a little ahead.
+    pub fn begin_traffic(&mut self, at: Time) {
+        self.tell_all(|| Mail::BeginTraffic(at));
+    }
+
+    /// The next phase begins at `at`; the plans' rates are multiplied by `load`.
+    pub fn begin_phase(&mut self, at: Time, load: f64) {
+        self.tell_all(|| Mail::Phase { mark: PhaseMark { begin: at, disturbed: None }, load });
+    }
+
+    /// A fault of the present phase was asked for at `at`.
+    pub fn disturbed(&mut self, at: Time) {
+        self.tell_all(|| Mail::Disturbed(at));
+    }
+
+    /// No message is due from `at` on.
+    pub fn end_traffic(&mut self, at: Time) {
+        self.traffic_until = Some(at);
+        self.tell_all(|| Mail::EndTraffic(at));
+    }
+
+    /// A running count, summed over all threads.
+    pub fn count(&self, counter: impl Fn(&Gauges) -> u64) -> u64 {
+        self.gauges.iter().map(|gauges| counter(gauges)).sum()
+    }
+
+    /// Takes what the threads have sent: seconds that are over, by their end.
+    pub fn seconds(&mut self) -> Vec<(Time, Second)> {
+        let mut mail = Vec::new();
+        self.edge.receive(&mut mail);
+        let mut seconds = Vec::new();
+        for (_, mail) in mail {
+            match mail {
+                Mail::Second { until, second } => seconds.push((until, *second)),
+                Mail::Truth(truth) => self.truths.push(*truth),
+                _ => {}
+            }
+        }
+        seconds
+    }
+
+    /// Asks every thread for all it knows; [`Fleet::has_handed_over`] tells when they have answered.
+    pub fn hand_over(&mut self) {
+        self.tell_all(|| Mail::HandOver);
+    }
+
+    /// Whether every thread has answered [`Fleet::hand_over`]. Call [`Fleet::seconds`] to make progress.
+    pub fn has_handed_over(&self) -> bool {
+        self.truths.len() == self.threads.len()
+    }
+
+    /// Ends the threads; connections are reset. Gives what they measured, if they have handed it over.
+    pub fn stop(mut self) -> FleetFigures {
+        self.tell_all(|| Mail::Stop);
+        for thread in std::mem::take(&mut self.threads) {
+            // A thread that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+        join(&self.orders, &self.truths, self.traffic_until)
+    }
+}
+
+/// Brings the halves of the truth together: every planned message gets its one class.
+fn join(orders: &Orders, truths: &[ThreadTruth], until: Option<Time>) -> FleetFigures {
+    let mut figures = FleetFigures::default();
+    for truth in truths {
+        figures.phases.resize_with(figures.phases.len().max(truth.phases.len()), Default::default);
+        for (index, phase) in truth.phases.iter().enumerate() {
+            figures.phases[index].1.merge(phase);
+        }
+        figures.reconnect.merge(&truth.totals.reconnect);
+        figures.connecting.merge(&truth.totals.connecting);
+        figures.unexpected += truth.totals.unexpected;
+        for (why, count) in &truth.totals.connect_errors {
+            *figures.connect_errors.entry(why).or_default() += count;
+        }
+        for (code, count) in &truth.totals.refusals {
+            *figures.refusals.entry(code.clone()).or_default() += count;
+        }
+    }
+    for (index, traffic) in orders.traffic.iter().enumerate() {
+        classify_all(orders, truths, index, traffic, until, &mut figures);
+    }
+    figures
+}
+
+fn classify_all(
+    orders: &Orders,
+    truths: &[ThreadTruth],
+    index: usize,
+    traffic: &Traffic,
+    until: Option<Time>,
+    figures: &mut FleetFigures,
+) {
+    let Some(truth) = truths.first() else { return };
+    let (Some(schedule), Some(until)) = (&truth.traffic[index].0, until) else { return };
+    let pairing = Pairing::new(orders.clients, orders.threads, orders.seed ^ index as u64, traffic.to);
+    for number in 0..schedule.due_before(until) {
+        let Some(due) = schedule.due(number) else { break };
+        let turn = number / u64::from(orders.threads);
+        let sender = &truths[pairing.thread(number) as usize].traffic[index];
+        let arrivals = truths.iter().map(|truth| truth.traffic[index].2.arrivals_of(number)).sum();
+        let class = classify(sender.2.sending_of(turn), arrivals, traffic.to == Recipients::AbsentUser);
+        let arrived = (arrivals > 0).then_some(due);
+        let phase = truth.marks.of(due, arrived).min(figures.phases.len().saturating_sub(1));
+        if let Some((counts, _)) = figures.phases.get_mut(phase) {
+            counts.add(class, arrivals);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_bound() {
+        let backoff = Backoff {
+            first: Duration::from_millis(200),
+            longest: Duration::from_secs(10),
+            jitter: Jitter::None,
+        };
+        let pauses: Vec<_> = (0..8).map(|attempt| backoff.pause(attempt, 0.5).as_millis()).collect();
+        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(backoff.pause(255, 0.5), Duration::from_secs(10));
+        assert_eq!(Backoff { jitter: Jitter::Full, ..backoff }.pause(0, 0.25), Duration::from_millis(50));
+        assert_eq!(Backoff { jitter: Jitter::Equal, ..backoff }.pause(0, 0.5), Duration::from_millis(150));
+    }
+}
