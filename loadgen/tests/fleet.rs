@@ -1,0 +1,124 @@
+//! Clients against a real gateway, both in this process, over real sockets.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use clap::Parser as _;
+use gateway::auth::{Claims, Signer};
+use gateway::server::Server;
+use loadgen::fleet::figures::FleetFigures;
+use loadgen::fleet::ledger::Class;
+use loadgen::fleet::plan::{Arrivals, Recipients, Segment, Traffic};
+use loadgen::fleet::{Backoff, Fleet, Jitter, Orders};
+use std::net::SocketAddr;
+use std::time::Duration;
+use wire::time::Time;
+
+const KEY: &str = "a key for tests";
+
+#[derive(clap::Parser)]
+struct Cli {
+    #[command(flatten)]
+    flags: gateway::config::Flags,
+}
+
+fn gateway(arguments: &[&str]) -> Server {
+    let fixed = ["gateway", "--listen", "127.0.0.1:0", "--auth-key", KEY, "--enable-test-faults"];
+    Server::start(&Cli::parse_from(fixed.iter().chain(arguments)).flags).unwrap()
+}
+
+fn orders(target: SocketAddr, clients: u32, rate: f64, to: Recipients) -> Orders {
+    let signer = Signer::new(KEY.as_bytes());
+    let segment = Segment { length: Duration::ZERO, rate_begin: rate, rate_end: rate };
+    Orders {
+        seed: 42,
+        target,
+        host: target.to_string(),
+        path: "/ws".into(),
+        token: Box::new(move |user| {
+            signer.sign(&Claims { sub: user.into(), device: "d".into(), exp: u64::MAX / 2 }).unwrap()
+        }),
+        clients,
+        connect_rate: 20_000.0,
+        backoff: Backoff {
+            first: Duration::from_millis(50),
+            longest: Duration::from_secs(1),
+            jitter: Jitter::Full,
+        },
+        traffic: vec![Traffic {
+            name: "chat".into(),
+            segments: vec![segment],
+            arrivals: Arrivals::Even,
+            to,
+            body_bytes: 64,
+        }],
+        late_after: Duration::from_secs(10),
+        threads: 2,
+    }
+}
+
+/// Polls until `done`, at most 20 seconds.
+fn wait(fleet: &mut Fleet, what: &str, mut done: impl FnMut(&mut Fleet) -> bool) {
+    let until = Time::now() + Duration::from_secs(20);
+    while !done(fleet) {
+        assert!(Time::now() < until, "still waiting: {what}");
+        fleet.seconds();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Connects all, sends for `length`, waits until as much has arrived as was confirmed (or `settle` has passed), and stops.
+fn run(orders: Orders, length: Duration, settle: Duration, mut during: impl FnMut(&mut Fleet)) -> FleetFigures {
+    let clients = u64::from(orders.clients);
+    let mut fleet = Fleet::start(orders).unwrap();
+    fleet.connect(Time::now());
+    wait(&mut fleet, "connects", |fleet| fleet.count(|gauges| gauges.connected.get()) == clients);
+    let begin = Time::now() + Duration::from_millis(5);
+    fleet.begin_traffic(begin);
+    fleet.begin_phase(begin, 1.0);
+    fleet.end_traffic(begin + length);
+    during(&mut fleet);
+    let settled = begin + length + settle;
+    wait(&mut fleet, "messages", |fleet| {
+        let (sent, confirmed) = (fleet.count(|g| g.sent.get()), fleet.count(|g| g.confirmed.get()));
+        let over = Time::now() > begin + length + Duration::from_millis(50);
+        over && (sent == confirmed && fleet.count(|g| g.delivered.get()) == sent || Time::now() > settled)
+    });
+    fleet.hand_over();
+    wait(&mut fleet, "the truth", |fleet| fleet.has_handed_over());
+    fleet.stop()
+}
+
+#[test]
+fn every_message_is_delivered_once_and_counted_once() {
+    let gateway = gateway(&["--shards", "2"]);
+    let orders = orders(gateway.address, 1000, 2000.0, Recipients::RandomUser);
+    let figures = run(orders, Duration::from_secs(2), Duration::from_secs(5), |_| {});
+    let (counts, phase) = figures.total();
+    assert_eq!((counts.planned(), counts.of(Class::Delivered), counts.duplicates), (4000, 4000, 0), "{counts:?}");
+    assert_eq!((phase.latency.histogram().len(), phase.reordered, figures.unexpected), (4000, 0, 0));
+    assert!(phase.latency.histogram().value_at_quantile(0.5) < 100_000);
+}
+
+#[test]
+fn messages_for_absent_users_are_queued() {
+    let gateway = gateway(&["--shards", "2"]);
+    let orders = orders(gateway.address, 10, 500.0, Recipients::AbsentUser);
+    let (counts, _) = run(orders, Duration::from_secs(1), Duration::from_millis(500), |_| {}).total();
+    assert_eq!((counts.planned(), counts.of(Class::Queued)), (500, 500), "{counts:?}");
+}
+
+#[test]
+fn a_sender_without_connection_is_offline_not_late() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut fleet = Fleet::start(orders(closed, 10, 1000.0, Recipients::RandomUser)).unwrap();
+    fleet.connect(Time::now());
+    let begin = Time::now();
+    fleet.begin_traffic(begin);
+    fleet.begin_phase(begin, 1.0);
+    fleet.end_traffic(begin + Duration::from_millis(500));
+    wait(&mut fleet, "attempts", |fleet| fleet.count(|g| g.attempted.get()) == 500);
+    fleet.hand_over();
+    wait(&mut fleet, "the truth", |fleet| fleet.has_handed_over());
+    assert!(fleet.count(|g| g.connect_failed.get()) > 0);
+    let (counts, _) = fleet.stop().total();
+    assert_eq!((counts.planned(), counts.of(Class::Offline)), (500, 500), "{counts:?}");
+}
