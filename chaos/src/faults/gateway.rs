@@ -1,0 +1,136 @@
+//! Latency and loss inside the gateway, through its test endpoints.
+//!
+//! The gateway ends such a fault by itself when its lease is over, whatever becomes of us.
+
+use std::time::Duration;
+
+/// How lost deliveries are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// Each by chance.
+    Random,
+    /// Every (1/share)-th.
+    Even,
+}
+
+/// A fault inside the gateway.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum GatewayFault {
+    /// Deliveries are held before their first write.
+    Latency {
+        /// How long.
+        delay: Duration,
+        /// Which share of deliveries, 0 to 1.
+        share: f64,
+    },
+    /// Deliveries are lost after they were confirmed.
+    FailureRate {
+        /// Which share of deliveries, 0 to 1.
+        share: f64,
+        /// How they are chosen.
+        pick: Pick,
+    },
+}
+
+/// Why a gateway did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// No answer.
+    #[error("no answer from {url}")]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// It answered with an error.
+    #[error("{url} answered {status}: {body}")]
+    Refused {
+        /// What was asked.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        body: String,
+    },
+    /// The state read back is not what was asked for.
+    #[error("{url} says {found}, not {wanted}")]
+    NotInForce {
+        /// What was asked.
+        url: String,
+        /// What was asked for.
+        wanted: String,
+        /// What is in force.
+        found: String,
+    },
+}
+
+/// What the gateway says is in force.
+#[derive(Debug, serde::Deserialize)]
+struct Answer {
+    in_force: Option<serde_json::Value>,
+    shards_in_force: usize,
+    shards: usize,
+}
+
+impl GatewayFault {
+    fn path(&self) -> &'static str {
+        match self {
+            GatewayFault::Latency { .. } => "/test/latency",
+            GatewayFault::FailureRate { .. } => "/test/failure-rate",
+        }
+    }
+
+    fn query(&self, lease: Duration) -> String {
+        let lease = lease.as_millis();
+        match self {
+            GatewayFault::Latency { delay, share } => {
+                format!("delay={}ms&share={share}&for={lease}ms", delay.as_millis())
+            }
+            GatewayFault::FailureRate { share, pick } => {
+                let pick = if *pick == Pick::Even { "even" } else { "random" };
+                format!("rate={share}&pick={pick}&for={lease}ms")
+            }
+        }
+    }
+
+    /// Puts the fault in for at most `lease`. When this returns, every shard of the gateway has said that it is in force.
+    pub async fn inject(
+        &self,
+        client: &reqwest::Client,
+        base: &str,
+        lease: Duration,
+    ) -> Result<(), GatewayError> {
+        let url = format!("{base}{}?{}", self.path(), self.query(lease));
+        let answer = ask(client.post(&url), &url).await?;
+        if answer.shards_in_force == answer.shards && answer.in_force.is_some() {
+            return Ok(());
+        }
+        let found = format!("in force on {} of {} shards", answer.shards_in_force, answer.shards);
+        Err(GatewayError::NotInForce { url, wanted: "in force on all shards".into(), found })
+    }
+
+    /// Takes the fault out and proves it by reading the state back. Gives the proof.
+    pub async fn heal(&self, client: &reqwest::Client, base: &str) -> Result<String, GatewayError> {
+        let url = format!("{base}{}", self.path());
+        ask(client.delete(&url), &url).await?;
+        let answer = ask(client.get(&url), &url).await?;
+        if answer.shards_in_force == 0 && answer.in_force.is_none() {
+            return Ok(format!("GET {}: in force on 0 of {} shards", self.path(), answer.shards));
+        }
+        let found = format!("in force on {} of {} shards", answer.shards_in_force, answer.shards);
+        Err(GatewayError::NotInForce { url, wanted: "healed".into(), found })
+    }
+}
+
+async fn ask(request: reqwest::RequestBuilder, url: &str) -> Result<Answer, GatewayError> {
+    let unreachable = |source| GatewayError::Unreachable { url: url.to_owned(), source };
+    let response = request.timeout(Duration::from_secs(5)).send().await.map_err(unreachable)?;
+    let status = response.status().as_u16();
+    let body = response.text().await.map_err(unreachable)?;
+    if status != 200 {
+        return Err(GatewayError::Refused { url: url.to_owned(), status, body });
+    }
+    serde_json::from_str(&body).map_err(|_| GatewayError::Refused { url: url.to_owned(), status, body })
+}

@@ -1,0 +1,4 @@
+//! One fault a file.
+
+pub mod gateway;
+pub mod process;
