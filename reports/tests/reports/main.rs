@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod fixtures;
+
 mod json;
+mod junit;
+mod markdown;
 mod terminal;
