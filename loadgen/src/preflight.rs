@@ -1,0 +1,143 @@
+//! What a run needs of this machine, and what it has. `doctor` prints it; a run that would fail is refused with the fix.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::path::Path;
+
+/// Descriptors of a thread's table that are no connections.
+const DESCRIPTORS_KEPT: u64 = 100;
+/// Connections per source address, see the fleet.
+const CONNECTIONS_PER_SOURCE: u64 = 5000;
+/// Kernel memory of one connection, both ends, bytes (measured: 8.2 to 8.6 KiB).
+const KERNEL_BYTES_PER_CONNECTION: u64 = 9 * 1024;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub name: &'static str,
+    /// What is there.
+    pub found: String,
+    /// Why the run cannot start, and what to do; `None`: it is enough.
+    pub refusal: Option<String>,
+}
+
+/// What a run will ask of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Clients at the same time.
+    pub clients: u32,
+    /// Whether the gateway runs on this machine too.
+    pub own_gateway: bool,
+}
+
+/// Threads for `clients` clients: one per core, more where the descriptor limit asks for it.
+pub fn threads(clients: u32) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+    let per_thread = u32::try_from(descriptors_per_table()).unwrap_or(u32::MAX).max(1);
+    cores.min(clients.max(1)).max(clients.div_ceil(per_thread))
+}
+
+/// Connections that one descriptor table holds.
+fn descriptors_per_table() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX)).saturating_sub(DESCRIPTORS_KEPT)
+}
+
+/// Raises the soft descriptor limit to the hard one.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it is refused the soft limit counts, and `findings` says what fits.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Looks at everything a run needs.
+pub fn findings(needs: Needs) -> Vec<Finding> {
+    let mut findings = vec![descriptors(needs), ports(needs), memory(needs)];
+    findings.extend(conntrack(needs));
+    findings
+}
+
+fn descriptors(needs: Needs) -> Finding {
+    let per_table = descriptors_per_table();
+    let tables = u64::from(threads(needs.clients));
+    let fits = per_table * 64;
+    let refusal = (u64::from(needs.clients) > fits).then(|| {
+        format!("{} clients need more than 64 threads of {per_table} sockets: raise `ulimit -n` or lower vus to {fits}", needs.clients)
+    });
+    let found = format!("{per_table} sockets a thread, {tables} threads for {} clients", needs.clients);
+    Finding { name: "descriptors", found, refusal }
+}
+
+fn ports(needs: Needs) -> Finding {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = range.split_whitespace().filter_map(|bound| bound.parse::<u64>().ok());
+    let ports = match (bounds.next(), bounds.next()) {
+        (Some(first), Some(last)) if last >= first => last - first + 1,
+        _ => return Finding { name: "ports", found: "unknown range".into(), refusal: None },
+    };
+    let sources = u64::from(needs.clients).div_ceil(CONNECTIONS_PER_SOURCE).max(1);
+    let refusal = (ports < CONNECTIONS_PER_SOURCE.min(u64::from(needs.clients))).then(|| {
+        format!("{ports} ports per source address are too few: sysctl -w net.ipv4.ip_local_port_range=\"32768 60999\"")
+    });
+    Finding { name: "ports", found: format!("{ports} a source address, {sources} addresses used"), refusal }
+}
+
+fn memory(needs: Needs) -> Finding {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<u64>().ok())
+        .map(|kib| kib * 1024);
+    let per_client = KERNEL_BYTES_PER_CONNECTION + if needs.own_gateway { 1024 } else { 256 };
+    let wanted = u64::from(needs.clients) * per_client + 64 * 1024 * 1024;
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    match available {
+        None => Finding { name: "memory", found: "unknown".into(), refusal: None },
+        Some(available) => Finding {
+            name: "memory",
+            found: format!("{} MiB available, about {} MiB needed", mib(available), mib(wanted)),
+            refusal: (wanted > available)
+                .then(|| format!("lower vus to {}", available.saturating_sub(64 << 20) / per_client)),
+        },
+    }
+}
+
+/// Connections stay in the table for a while after their end; a full table drops new ones without a word.
+fn conntrack(needs: Needs) -> Option<Finding> {
+    let read = |name: &str| -> Option<u64> {
+        let path = format!("/proc/sys/net/netfilter/{name}");
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    let (count, max) = (read("nf_conntrack_count")?, read("nf_conntrack_max")?);
+    let free = max.saturating_sub(count);
+    let refusal = (free < u64::from(needs.clients)).then(|| {
+        "wait until old connections have left the table (up to 120 s), or run in a network namespace: unshare -n".into()
+    });
+    Some(Finding { name: "conntrack", found: format!("{count} of {max} entries used"), refusal })
+}
+
+/// Whether results can be written to `folder`; makes it. Gives the fix if not.
+pub fn output(folder: &Path) -> Result<(), String> {
+    let probe = folder.join(".probe");
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&probe, b""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|error| format!("cannot write to {}: {error}; choose another folder with --out", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_run_is_let_through_and_an_absurd_one_is_not() {
+        assert!(findings(Needs { clients: 1000, own_gateway: true }).iter().all(|finding| finding.refusal.is_none()));
+        let absurd = findings(Needs { clients: u32::MAX, own_gateway: true });
+        assert!(absurd.iter().any(|finding| finding.name == "memory" && finding.refusal.is_some()));
+    }
+
+    #[test]
+    fn an_unwritable_folder_is_found_before_the_load() {
+        assert!(output(Path::new("/proc/no/such")).is_err());
+    }
+}
