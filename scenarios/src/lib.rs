@@ -6,4 +6,5 @@
 
 pub mod problem;
 pub mod span;
+pub mod units;
 pub mod yaml;
