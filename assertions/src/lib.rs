@@ -2,6 +2,10 @@
 //!
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
+pub mod alertmanager;
+pub mod interval;
 pub mod labels;
+pub mod matcher;
+pub mod nearest;
 pub mod time;
 pub mod timeline;
