@@ -3,9 +3,12 @@
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
 pub mod alertmanager;
+pub mod inhibit;
 pub mod interval;
 pub mod labels;
 pub mod matcher;
 pub mod nearest;
+pub mod notify;
+pub mod route;
 pub mod time;
 pub mod timeline;
