@@ -2,6 +2,17 @@
 //!
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
+pub mod alertmanager;
+pub mod exposition;
+pub mod inhibit;
+pub mod interval;
 pub mod labels;
+pub mod matcher;
+pub mod nearest;
+pub mod notify;
+pub mod promql;
+pub mod route;
+pub mod series;
+pub mod store;
 pub mod time;
 pub mod timeline;
