@@ -203,3 +203,40 @@ fn push(path: &mut String, command: &str, left: f64, top: f64, then: &str) {
     // Writing to a string cannot fail.
     let _ = write!(path, "{command}{:.1} {top:.1}{then}", left * 10.0);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(length: u32) -> Vec<SeriesPoint> {
+        let point = |second| SeriesPoint {
+            wall_seconds: f64::from(second),
+            sent_per_second: 10.0,
+            latency_p99_ms: (second != 5).then_some(if second == 777 { 900.0 } else { 3.0 }),
+            connected_clients: u64::from(second),
+            ..SeriesPoint::default()
+        };
+        (0..length).map(point).collect()
+    }
+
+    #[test]
+    fn thinning_keeps_peaks_and_means() {
+        let (points, group) = thinned(&series(1_800));
+        assert_eq!((points.len(), group), (600, 3));
+        assert_eq!(points.iter().filter(|point| point.latency_p99_ms == Some(900.0)).count(), 1);
+        assert!(points.iter().all(|point| point.sent_per_second == 10.0));
+        assert_eq!(points.last().map(|point| point.connected_clients), Some(1_799));
+        assert_eq!(thinned(&series(600)).1, 1);
+        assert_eq!(thinned(&[]), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn a_curve_is_broken_where_there_is_no_value() {
+        let record = crate::json::read(include_str!("../../tests/data/smallest.json"));
+        let axis = TimeAxis::of(&record.expect("a record"));
+        let scale = ValueScale::linear(10.0);
+        let curve = line("p99", "p99", &series(10), &axis, scale, |point| point.latency_p99_ms);
+        assert_eq!(curve.path.matches('M').count(), 2);
+        assert_eq!(curve.path.matches('L').count(), 7);
+    }
+}

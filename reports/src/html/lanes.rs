@@ -68,11 +68,11 @@ pub(super) fn faults(record: &RunRecord, axis: &TimeAxis) -> Vec<BarLane> {
                 None => (format!("{}, not proven healed", fault.parameters), "not proven healed"),
             };
             let title = format!(
-                "{} {}: asked at {}, in force at {}, healed: {end}; {}",
+                "{} {}: asked for at {}, in force after {}, healed: {end}; {}",
                 fault.name,
                 fault.parameters,
                 figures::duration(fault.asked_wall_seconds),
-                figures::duration(effective),
+                figures::duration(effective - fault.asked_wall_seconds),
                 fault.proof
             );
             span(axis, "fault", effective, healed.unwrap_or(axis.end()), [&long, short], title)

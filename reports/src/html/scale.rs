@@ -179,7 +179,12 @@ impl ValueScale {
     pub(super) fn ticks(self, label: impl Fn(f64) -> String) -> Vec<Tick> {
         let values: Vec<f64> = match self {
             ValueScale::Linear { top, step } => vec![0.0, step, top],
-            ValueScale::Log { low, high } => (low..=high).map(|exponent| 10_f64.powi(exponent)).collect(),
+            ValueScale::Log { low, high } => {
+                // A single decade would have ticks at its edges only.
+                let factors: &[f64] = if high - low < 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+                let decade = |exponent| factors.iter().map(move |factor| factor * 10_f64.powi(exponent));
+                (low..high).flat_map(decade).chain([10_f64.powi(high)]).collect()
+            }
         };
         values.into_iter().map(|value| Tick { percent: self.percent(value), label: label(value) }).collect()
     }
@@ -225,6 +230,15 @@ mod tests {
         check(&[], 0, 1);
         check(&[0.0, f64::NAN, f64::INFINITY], 0, 1);
         check(&[1e-30], -3, -2);
+        let labels = |low, high| -> Vec<String> {
+            ValueScale::Log { low, high }
+                .ticks(figures::milliseconds)
+                .into_iter()
+                .map(|tick| tick.label)
+                .collect()
+        };
+        assert_eq!(labels(0, 1), ["1ms", "2ms", "5ms", "10ms"]);
+        assert_eq!(labels(0, 2), ["1ms", "10ms", "100ms"]);
         assert_eq!(ValueScale::Log { low: 0, high: 2 }.percent(10.0), 50.0);
         assert_eq!(ValueScale::Log { low: 0, high: 2 }.percent(f64::NAN), 100.0);
     }
