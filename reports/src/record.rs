@@ -197,3 +197,31 @@ impl RunRecord {
             .find(|phase| phase.wall_begin_seconds <= wall_seconds && wall_seconds < phase.wall_end_seconds)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::json;
+
+    /// Wall 10..20 stands for rule 0..600, wall 21..31 for 600..610.
+    #[test]
+    fn rule_time_follows_the_phases() {
+        let record = json::read(include_str!("../tests/data/smallest.json")).expect("a record");
+        let check = |wall, expected| assert_eq!(record.rule_seconds_at(wall), Some(expected), "wall {wall}");
+        check(9.0, -60.0);
+        check(10.0, 0.0);
+        check(15.0, 300.0);
+        check(20.5, 600.0);
+        check(21.0, 600.0);
+        check(26.0, 605.0);
+        check(33.0, 612.0);
+        let phase = |wall| record.phase_at(wall).map(|phase| phase.name.as_str());
+        assert_eq!([9.0, 10.0, 20.5, 21.0, 31.0].map(phase), [None, Some("fast"), None, Some("plain"), None]);
+    }
+
+    #[test]
+    fn a_run_without_phases_has_no_rule_time() {
+        let mut record = json::read(include_str!("../tests/data/smallest.json")).expect("a record");
+        record.phases.clear();
+        assert_eq!(record.rule_seconds_at(1.0), None);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod fixtures;
 
+mod html;
 mod json;
 mod junit;
 mod markdown;
