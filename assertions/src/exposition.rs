@@ -94,7 +94,8 @@ impl<'a> Cursor<'a> {
 
     fn name(&mut self) -> Result<&'a str, ExpositionError> {
         let rest = self.rest();
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
         if end == 0 || rest.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(self.error("a name is expected here"));
         }
@@ -175,7 +176,9 @@ fn kind_of(name: &str, types: &BTreeMap<&str, &str>) -> (Kind, String) {
         let kind = match (types.get(base).copied(), suffix) {
             (Some("histogram" | "summary"), "_bucket" | "_sum" | "_count") => Kind::Counter,
             (Some("counter"), "_total" | "") => Kind::Counter,
-            (Some("gauge" | "info" | "stateset" | "gaugehistogram"), "") | (Some("summary"), "") => Kind::Gauge,
+            (Some("gauge" | "info" | "stateset" | "gaugehistogram"), "") | (Some("summary"), "") => {
+                Kind::Gauge
+            }
             _ => continue,
         };
         return (kind, base.to_owned());
@@ -217,14 +220,21 @@ mod tests {
                 "{__name__=\"a_total\"} Counter 4",
             ],
         );
-        check("g NaN\ni +Inf\nj -Inf\n", &["{__name__=\"g\"} Gauge NaN", "{__name__=\"i\"} Gauge inf", "{__name__=\"j\"} Gauge -inf"]);
+        check(
+            "g NaN\ni +Inf\nj -Inf\n",
+            &["{__name__=\"g\"} Gauge NaN", "{__name__=\"i\"} Gauge inf", "{__name__=\"j\"} Gauge -inf"],
+        );
     }
 
     #[test]
     fn says_where_it_fails() {
-        for (text, line, column) in
-            [("a 1\nb{x=1} 2", 2, 5), ("a{x=\"1} 2", 1, 6), ("a", 1, 2), ("{x=\"1\"} 2", 1, 1), ("a{x=\"1\" y=\"2\"} 2", 1, 9)]
-        {
+        for (text, line, column) in [
+            ("a 1\nb{x=1} 2", 2, 5),
+            ("a{x=\"1} 2", 1, 6),
+            ("a", 1, 2),
+            ("{x=\"1\"} 2", 1, 1),
+            ("a{x=\"1\" y=\"2\"} 2", 1, 9),
+        ] {
             let error = parse(text).unwrap_err();
             assert_eq!((error.line, error.column), (line, column), "{text}: {error}");
         }

@@ -85,9 +85,10 @@ impl Series {
             (Some(line), None) => line_sum(line, index),
             (history, Some(raw)) => {
                 let before = history.map_or(0.0, |line| line_sum(line, line.count));
-                before + self.sums.get(raw).copied().unwrap_or_else(|| {
-                    self.sums.last().zip(self.values.last()).map_or(0.0, |(sum, value)| sum + value)
-                })
+                before
+                    + self.sums.get(raw).copied().unwrap_or_else(|| {
+                        self.sums.last().zip(self.values.last()).map_or(0.0, |(sum, value)| sum + value)
+                    })
             }
             (None, None) => 0.0,
         }
@@ -106,7 +107,9 @@ impl Series {
             return;
         }
         let (mut correction, sum) = match last {
-            Some(last) => (self.correction(last), self.sum_before(last + 1) - self.sum_before(self.history_len())),
+            Some(last) => {
+                (self.correction(last), self.sum_before(last + 1) - self.sum_before(self.history_len()))
+            }
             None => (0.0, 0.0),
         };
         if let Some(last) = last.filter(|_| reset) {
@@ -135,7 +138,11 @@ impl Series {
     /// The number of samples up to and including `at`.
     fn count_until(&self, at: i64) -> usize {
         let in_history = self.history.map_or(0, |line| {
-            if at < line.first.0 { 0 } else { (((at - line.first.0) / line.step_ms) as usize + 1).min(line.count) }
+            if at < line.first.0 {
+                0
+            } else {
+                (((at - line.first.0) / line.step_ms) as usize + 1).min(line.count)
+            }
         });
         if in_history < self.history_len() {
             return in_history;
@@ -223,7 +230,8 @@ impl Window<'_> {
     /// Resets inside the window.
     pub fn resets(&self) -> usize {
         let resets = &self.series.resets;
-        resets.partition_point(|reset| *reset < self.end) - resets.partition_point(|reset| *reset <= self.begin)
+        resets.partition_point(|reset| *reset < self.end)
+            - resets.partition_point(|reset| *reset <= self.begin)
     }
 }
 
