@@ -3,7 +3,9 @@
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
 pub mod alertmanager;
+pub mod engine;
 pub mod exposition;
+pub mod grid;
 pub mod inhibit;
 pub mod interval;
 pub mod labels;
@@ -12,7 +14,9 @@ pub mod nearest;
 pub mod notify;
 pub mod promql;
 pub mod route;
+pub mod rule;
 pub mod series;
 pub mod store;
+pub mod template;
 pub mod time;
 pub mod timeline;

@@ -222,7 +222,7 @@ pub(super) fn nameless(labels: &Labels) -> Labels {
 }
 
 /// Fails if two elements have the same labels.
-pub(super) fn unique(mut elements: Vec<Element>) -> Result<Vec<Element>, EvalError> {
+pub(crate) fn unique(mut elements: Vec<Element>) -> Result<Vec<Element>, EvalError> {
     let mut labels: Vec<&Labels> = elements.iter().map(|element| &element.labels).collect();
     labels.sort_unstable();
     if let Some(pair) = labels.windows(2).find(|pair| pair[0] == pair[1]) {
