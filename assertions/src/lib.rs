@@ -3,6 +3,8 @@
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
 pub mod alertmanager;
+pub mod exit;
+pub mod figures;
 pub mod inhibit;
 pub mod interval;
 pub mod labels;
@@ -10,5 +12,7 @@ pub mod matcher;
 pub mod nearest;
 pub mod notify;
 pub mod route;
+pub mod slo;
+pub mod threshold;
 pub mod time;
 pub mod timeline;

@@ -20,7 +20,17 @@ const LABEL_SETS_PER_TREE: usize = 30;
 
 fn label_set() -> impl Strategy<Value = Vec<(String, String)>> {
     let name = prop::sample::select(vec!["severity", "service", "team", "node"]);
-    let value = prop::sample::select(vec!["critical", "warning", "P1", "im", "im-gateway", "a b", "x.y", "é", "q\"q"]);
+    let value = prop::sample::select(vec![
+        "critical",
+        "warning",
+        "P1",
+        "im",
+        "im-gateway",
+        "a b",
+        "x.y",
+        "é",
+        "q\"q",
+    ]);
     prop::collection::btree_map(name, value, 0..4)
         .prop_map(|map| map.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
@@ -29,7 +39,17 @@ fn label_set() -> impl Strategy<Value = Vec<(String, String)>> {
 fn condition() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec!["severity", "service", "team", "node"]);
     let value = prop::sample::select(vec!["critical", "warning", "P1", "im", "im-gateway", "x.y", ""]);
-    let regex = prop::sample::select(vec!["critical|P1", "im.*", "im", ".+", ".*", "", "x\\.y", "(?i)CRITICAL", "[^a]*"]);
+    let regex = prop::sample::select(vec![
+        "critical|P1",
+        "im.*",
+        "im",
+        ".+",
+        ".*",
+        "",
+        "x\\.y",
+        "(?i)CRITICAL",
+        "[^a]*",
+    ]);
     (name, value, regex, 0..6).prop_map(|(name, value, regex, form)| match form {
         0 => format!("match: {{{name}: \"{value}\"}}"),
         1 => format!("match_re: {{{name}: '{regex}'}}"),
@@ -42,14 +62,19 @@ fn condition() -> impl Strategy<Value = String> {
 
 /// A route below the root as flow YAML.
 fn route() -> impl Strategy<Value = String> {
-    let leaf = (condition(), prop::bool::ANY, prop::option::of(0..5_u8)).prop_map(|(condition, goes_on, receiver)| {
-        let receiver = receiver.map(|number| format!(", receiver: r{number}")).unwrap_or_default();
-        format!("{condition}, continue: {goes_on}{receiver}")
-    });
+    let leaf = (condition(), prop::bool::ANY, prop::option::of(0..5_u8)).prop_map(
+        |(condition, goes_on, receiver)| {
+            let receiver = receiver.map(|number| format!(", receiver: r{number}")).unwrap_or_default();
+            format!("{condition}, continue: {goes_on}{receiver}")
+        },
+    );
     leaf.prop_map(|body| format!("{{{body}}}")).prop_recursive(3, 12, 4, move |inner| {
         let body = (condition(), prop::bool::ANY, 0..5_u8, prop::collection::vec(inner, 1..4));
         body.prop_map(|(condition, goes_on, receiver, children)| {
-            format!("{{{condition}, continue: {goes_on}, receiver: r{receiver}, routes: [{}]}}", children.join(", "))
+            format!(
+                "{{{condition}, continue: {goes_on}, receiver: r{receiver}, routes: [{}]}}",
+                children.join(", ")
+            )
         })
     })
 }
