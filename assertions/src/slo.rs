@@ -62,6 +62,15 @@ pub enum Outcome {
     Failed,
     /// Nothing was seen that could be judged. Counts as failed.
     NoData,
+    /// Another failure made it meaningless, or nothing was asked. Does not count.
+    NotJudged,
+}
+
+impl Outcome {
+    /// Whether the run cannot pass with it.
+    pub fn fails_the_run(self) -> bool {
+        matches!(self, Outcome::Failed | Outcome::NoData)
+    }
 }
 
 /// An indicator's value with the counts behind it.
