@@ -14,5 +14,6 @@ pub mod notify;
 pub mod route;
 pub mod slo;
 pub mod threshold;
+pub mod verdict;
 pub mod time;
 pub mod timeline;
