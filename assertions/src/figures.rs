@@ -117,6 +117,46 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// Adds another stretch of time.
+    pub fn add(&mut self, other: &Figures) {
+        self.wall_seconds += other.wall_seconds;
+        self.messages.add(&other.messages);
+        self.connect_attempts += other.connect_attempts;
+        self.connect_failures += other.connect_failures;
+        let pairs = [
+            (&mut self.latency, &other.latency),
+            (&mut self.latency_uncorrected, &other.latency_uncorrected),
+            (&mut self.send_lag, &other.send_lag),
+            (&mut self.connecting, &other.connecting),
+            (&mut self.reconnect, &other.reconnect),
+        ];
+        for (into, from) in pairs {
+            for step in from.iter_recorded() {
+                // A histogram that may not grow keeps its largest value instead.
+                into.saturating_record_n(step.value_iterated_to(), step.count_at_value());
+            }
+        }
+    }
+}
+
+impl MessageCounts {
+    fn add(&mut self, other: &MessageCounts) {
+        self.missed += other.missed;
+        self.offline += other.offline;
+        self.blocked += other.blocked;
+        self.refused += other.refused;
+        self.unconfirmed += other.unconfirmed;
+        self.delivered += other.delivered;
+        self.expired += other.expired;
+        self.queued += other.queued;
+        self.lost += other.lost;
+        self.duplicates += other.duplicates;
+        self.reordered += other.reordered;
+        self.late += other.late;
+    }
+}
+
 /// An empty histogram that keeps three digits and grows as needed.
 pub fn histogram() -> Histogram<u64> {
     #[expect(clippy::expect_used, reason = "three digits are within the library's documented 0 to 5")]

@@ -3,55 +3,8 @@
 //! Each phase is judged by itself; the objective holds if it holds in all of them. No data fails.
 
 use crate::figures::{ClientFigures, Figures};
-
-/// What an objective is about.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Indicator {
-    /// A quantile (0 to 1) of latency from the intended send time, in milliseconds.
-    Latency {
-        /// 0.99 for p99.
-        quantile: f64,
-    },
-    /// Lost of confirmed messages, 0 to 1.
-    Loss,
-    /// Of the attempted messages, those that arrived or wait for an absent recipient, 0 to 1.
-    Availability,
-    /// Of the attempted messages, all others, 0 to 1.
-    Errors,
-}
-
-/// How a value is compared with its bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comparison {
-    /// `<`
-    Less,
-    /// `<=`
-    AtMost,
-    /// `>`
-    Greater,
-    /// `>=`
-    AtLeast,
-    /// `==`
-    Equal,
-    /// `!=`
-    NotEqual,
-}
-
-impl Comparison {
-    /// Whether `value` keeps to `bound`; never for a value that is no number.
-    pub fn holds(self, value: f64, bound: f64) -> bool {
-        match self {
-            Comparison::Less => value < bound,
-            Comparison::AtMost => value <= bound,
-            Comparison::Greater => value > bound,
-            Comparison::AtLeast => value >= bound,
-            #[expect(clippy::float_cmp, reason = "the user asked for equality; counts are exact")]
-            Comparison::Equal => value == bound,
-            #[expect(clippy::float_cmp, reason = "the user asked for inequality; counts are exact")]
-            Comparison::NotEqual => !value.is_nan() && value != bound,
-        }
-    }
-}
+use scenarios::scenario::PhaseSet;
+use scenarios::slo::{Objective, Ratio};
 
 /// Passed, failed, or nothing to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,20 +57,15 @@ pub struct SloResult {
     pub phases: Vec<PhaseResult>,
 }
 
-/// Judges one objective in the phases that `judged` wants; a wanted phase without figures is no data.
-pub fn judge(
-    figures: &ClientFigures,
-    indicator: Indicator,
-    comparison: Comparison,
-    bound: f64,
-    judged: impl Fn(&str) -> bool,
-) -> SloResult {
+/// Judges one objective phase by phase. `figures` has the phases of the scenario, in its order, from the source that
+/// the scenario names.
+pub fn judge(figures: &ClientFigures, objective: &Objective, judged: &PhaseSet) -> SloResult {
     let mut phases = Vec::new();
-    for phase in &figures.phases {
-        let seen = measure(&phase.figures, indicator);
-        let outcome = judged(&phase.name).then(|| match seen {
+    for (index, phase) in figures.phases.iter().enumerate() {
+        let seen = measure(&phase.figures, objective);
+        let outcome = judged.contains(index).then(|| match seen {
             None => Outcome::NoData,
-            Some(seen) if comparison.holds(seen.value, bound) => Outcome::Passed,
+            Some(seen) if holds(objective, seen.value) => Outcome::Passed,
             Some(_) => Outcome::Failed,
         });
         phases.push(PhaseResult { phase: phase.name.clone(), seen, outcome });
@@ -126,28 +74,41 @@ pub fn judge(
     SloResult { outcome: worst(&outcomes).unwrap_or(Outcome::NoData), phases }
 }
 
+fn holds(objective: &Objective, value: f64) -> bool {
+    match objective {
+        Objective::Latency { comparison, bound, .. } => comparison.holds(value, bound.as_secs_f64() * 1000.0),
+        Objective::Ratio { comparison, bound, .. } => comparison.holds(value, bound.0),
+    }
+}
+
 /// Failed before no data before passed; `None` for an empty list.
 pub fn worst(outcomes: &[Outcome]) -> Option<Outcome> {
     [Outcome::Failed, Outcome::NoData, Outcome::Passed].into_iter().find(|outcome| outcomes.contains(outcome))
 }
 
-/// An indicator over one stretch of time; `None` if it has nothing to divide by.
-pub fn measure(figures: &Figures, indicator: Indicator) -> Option<Value> {
+/// An objective's figure over one stretch of time; `None` if it has nothing to divide by.
+///
+/// Loss is lost of confirmed. Availability and errors are shares of the attempted messages: what the generator
+/// missed is not the target's doing, a full socket and an absent connection are. Queued for an absent recipient is no error.
+pub fn measure(figures: &Figures, objective: &Objective) -> Option<Value> {
     let messages = &figures.messages;
     let share = |numerator: u64, denominator: u64| {
         let value = numerator as f64 / denominator as f64;
         (denominator > 0).then_some(Value { value, numerator, denominator })
     };
-    match indicator {
-        Indicator::Latency { quantile } => {
+    match objective {
+        Objective::Latency { percentile, .. } => {
+            let quantile = percentile / 100.0;
             let count = figures.latency.len();
             let value = figures.latency.value_at_quantile(quantile) as f64 / 1000.0;
             let above = count - ((count as f64 * quantile).ceil() as u64).min(count);
             (count > 0).then_some(Value { value, numerator: above, denominator: count })
         }
-        Indicator::Loss => share(messages.lost, messages.confirmed()),
-        Indicator::Availability => share(messages.attempted() - messages.failed(), messages.attempted()),
-        Indicator::Errors => share(messages.failed(), messages.attempted()),
+        Objective::Ratio { figure: Ratio::Loss, .. } => share(messages.lost, messages.confirmed()),
+        Objective::Ratio { figure: Ratio::Availability, .. } => {
+            share(messages.attempted() - messages.failed(), messages.attempted())
+        }
+        Objective::Ratio { figure: Ratio::Errors, .. } => share(messages.failed(), messages.attempted()),
     }
 }
 
@@ -155,6 +116,7 @@ pub fn measure(figures: &Figures, indicator: Indicator) -> Option<Value> {
 mod tests {
     use super::*;
     use crate::figures::{MessageCounts, PhaseFigures};
+    use scenarios::span::Spanned;
 
     fn run(phases: &[(&str, MessageCounts, &[u64])]) -> ClientFigures {
         let phases = phases.iter().map(|(name, messages, latencies_ms)| {
@@ -167,17 +129,13 @@ mod tests {
         ClientFigures { phases: phases.collect(), total: Figures::empty() }
     }
 
+    /// `during`: indices of phases.
     #[track_caller]
-    fn check(
-        figures: &ClientFigures,
-        indicator: Indicator,
-        op: Comparison,
-        bound: f64,
-        during: &[&str],
-        expected: Outcome,
-    ) {
-        let result = judge(figures, indicator, op, bound, |name| during.contains(&name));
-        assert_eq!(result.outcome, expected, "{result:?}");
+    fn check(figures: &ClientFigures, slo: &str, during: &[usize], expected: Outcome) {
+        let objective = scenarios::slo::objective(slo).expect("an objective");
+        let during = during.iter().map(|index| Spanned::default_value(*index)).collect();
+        let result = judge(figures, &objective, &PhaseSet::These(during));
+        assert_eq!(result.outcome, expected, "{slo}: {result:?}");
     }
 
     #[test]
@@ -188,15 +146,14 @@ mod tests {
         let quick: Vec<u64> = (0..100).map(|n| if n == 99 { 600 } else { 4 }).collect();
         let figures =
             run(&[("steady", good, &quick), ("slow", bad, &slow), ("empty", MessageCounts::default(), &[])]);
-        let p99 = Indicator::Latency { quantile: 0.99 };
-        check(&figures, p99, Comparison::Less, 200.0, &["steady"], Outcome::Passed);
-        check(&figures, p99, Comparison::Less, 200.0, &["steady", "slow"], Outcome::Failed);
-        check(&figures, p99, Comparison::Less, 200.0, &["steady", "empty"], Outcome::NoData);
-        check(&figures, p99, Comparison::Less, 200.0, &["slow", "empty"], Outcome::Failed);
-        check(&figures, p99, Comparison::Less, 200.0, &[], Outcome::NoData);
-        check(&figures, Indicator::Loss, Comparison::Less, 0.0001, &["steady"], Outcome::Passed);
-        check(&figures, Indicator::Loss, Comparison::Less, 0.0001, &["slow"], Outcome::Failed);
-        check(&figures, Indicator::Loss, Comparison::AtMost, 0.0002, &["slow"], Outcome::Passed);
+        check(&figures, "latency p99 < 200ms", &[0], Outcome::Passed);
+        check(&figures, "latency p99 < 200ms", &[0, 1], Outcome::Failed);
+        check(&figures, "latency p99 < 200ms", &[0, 2], Outcome::NoData);
+        check(&figures, "latency p99 < 200ms", &[1, 2], Outcome::Failed);
+        check(&figures, "latency p99 < 200ms", &[], Outcome::NoData);
+        check(&figures, "loss < 0.01%", &[0], Outcome::Passed);
+        check(&figures, "loss < 0.01%", &[1], Outcome::Failed);
+        check(&figures, "loss <= 0.02%", &[1], Outcome::Passed);
     }
 
     #[test]
@@ -211,12 +168,12 @@ mod tests {
         };
         let figures = run(&[("a", counts, &[])]);
         assert_eq!((counts.planned(), counts.attempted(), counts.confirmed()), (150, 100, 95));
-        check(&figures, Indicator::Availability, Comparison::AtLeast, 0.95, &["a"], Outcome::Passed);
-        check(&figures, Indicator::Availability, Comparison::Greater, 0.95, &["a"], Outcome::Failed);
-        check(&figures, Indicator::Errors, Comparison::AtMost, 0.05, &["a"], Outcome::Passed);
+        check(&figures, "availability >= 95%", &[0], Outcome::Passed);
+        check(&figures, "availability > 95%", &[0], Outcome::Failed);
+        check(&figures, "errors <= 5%", &[0], Outcome::Passed);
         let offline = MessageCounts { offline: 10, ..MessageCounts::default() };
         let figures = run(&[("down", offline, &[])]);
-        check(&figures, Indicator::Availability, Comparison::Greater, 0.0, &["down"], Outcome::Failed);
-        check(&figures, Indicator::Loss, Comparison::Less, 0.1, &["down"], Outcome::NoData);
+        check(&figures, "availability > 0%", &[0], Outcome::Failed);
+        check(&figures, "loss < 10%", &[0], Outcome::NoData);
     }
 }

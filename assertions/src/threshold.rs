@@ -3,22 +3,16 @@
 //! Metric names, expressions and units (bare milliseconds) are k6's. No data fails, unlike in k6.
 
 use crate::figures::{ClientFigures, Figures};
-use crate::slo::{Comparison, Outcome};
+use crate::slo::Outcome;
 use hdrhistogram::Histogram;
-use std::ops::Range;
-
-/// A metric and the phase it is narrowed to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selector {
-    /// The metric.
-    pub metric: Metric,
-    /// `{phase:NAME}`; the whole run without it.
-    pub phase: Option<String>,
-}
+use scenarios::problem::{Problem, nearest};
+use scenarios::scenario::{NoData, PhaseSet, Threshold};
+use scenarios::threshold::Aggregation;
+use std::borrow::Cow;
 
 /// A metric by what it is measured as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Metric {
+pub enum Measured {
     /// A distribution of times.
     Trend(Trend),
     /// A number of events.
@@ -60,175 +54,122 @@ pub enum Counter {
 }
 
 /// Every metric by its name.
-pub const METRICS: &[(&str, Metric)] = &[
-    ("dropped_messages", Metric::Counter(Counter::Missed)),
-    ("send_lag", Metric::Trend(Trend::SendLag)),
-    ("ws_connect_failed", Metric::ConnectFailed),
-    ("ws_connecting", Metric::Trend(Trend::Connecting)),
-    ("ws_msg_latency", Metric::Trend(Trend::Latency)),
-    ("ws_msg_latency_uncorrected", Metric::Trend(Trend::LatencyUncorrected)),
-    ("ws_msgs_blocked", Metric::Counter(Counter::Blocked)),
-    ("ws_msgs_duplicated", Metric::Counter(Counter::Duplicates)),
-    ("ws_msgs_expired", Metric::Counter(Counter::Expired)),
-    ("ws_msgs_late", Metric::Counter(Counter::Late)),
-    ("ws_msgs_lost", Metric::Counter(Counter::Lost)),
-    ("ws_msgs_missed", Metric::Counter(Counter::Missed)),
-    ("ws_msgs_offline", Metric::Counter(Counter::Offline)),
-    ("ws_msgs_queued", Metric::Counter(Counter::Queued)),
-    ("ws_msgs_received", Metric::Counter(Counter::Delivered)),
-    ("ws_msgs_refused", Metric::Counter(Counter::Refused)),
-    ("ws_msgs_reordered", Metric::Counter(Counter::Reordered)),
-    ("ws_msgs_sent", Metric::Counter(Counter::Sent)),
-    ("ws_msgs_unconfirmed", Metric::Counter(Counter::Unconfirmed)),
-    ("ws_reconnect_time", Metric::Trend(Trend::Reconnect)),
-    ("ws_reconnects", Metric::Counter(Counter::Reconnects)),
-    ("ws_sessions", Metric::Counter(Counter::Connects)),
+pub const METRICS: &[(&str, Measured)] = &[
+    ("dropped_messages", Measured::Counter(Counter::Missed)),
+    ("send_lag", Measured::Trend(Trend::SendLag)),
+    ("ws_connect_failed", Measured::ConnectFailed),
+    ("ws_connecting", Measured::Trend(Trend::Connecting)),
+    ("ws_msg_latency", Measured::Trend(Trend::Latency)),
+    ("ws_msg_latency_uncorrected", Measured::Trend(Trend::LatencyUncorrected)),
+    ("ws_msgs_blocked", Measured::Counter(Counter::Blocked)),
+    ("ws_msgs_duplicated", Measured::Counter(Counter::Duplicates)),
+    ("ws_msgs_expired", Measured::Counter(Counter::Expired)),
+    ("ws_msgs_late", Measured::Counter(Counter::Late)),
+    ("ws_msgs_lost", Measured::Counter(Counter::Lost)),
+    ("ws_msgs_missed", Measured::Counter(Counter::Missed)),
+    ("ws_msgs_offline", Measured::Counter(Counter::Offline)),
+    ("ws_msgs_queued", Measured::Counter(Counter::Queued)),
+    ("ws_msgs_received", Measured::Counter(Counter::Delivered)),
+    ("ws_msgs_refused", Measured::Counter(Counter::Refused)),
+    ("ws_msgs_reordered", Measured::Counter(Counter::Reordered)),
+    ("ws_msgs_sent", Measured::Counter(Counter::Sent)),
+    ("ws_msgs_unconfirmed", Measured::Counter(Counter::Unconfirmed)),
+    ("ws_reconnect_time", Measured::Trend(Trend::Reconnect)),
+    ("ws_reconnects", Measured::Counter(Counter::Reconnects)),
+    ("ws_sessions", Measured::Counter(Counter::Connects)),
 ];
 
-/// What is taken of a metric.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Aggregation {
-    /// Mean, ms.
-    Avg,
-    /// Smallest, ms.
-    Min,
-    /// Largest, ms.
-    Max,
-    /// `med` or `p(N)`, ms; 0 to 1.
-    Quantile(f64),
-    /// How many.
-    Count,
-    /// Per second for a counter, share for a rate.
-    Rate,
-}
-
-/// `p(99)<250`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expression {
-    /// The left side.
-    pub aggregation: Aggregation,
-    /// The sign.
-    pub comparison: Comparison,
-    /// The right side.
-    pub bound: f64,
-}
-
-/// Why a threshold cannot be read, and where, in bytes of its text.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{summary}")]
-pub struct ThresholdError {
-    /// What is wrong.
-    pub summary: String,
-    /// Where.
-    pub range: Range<usize>,
-}
-
-impl Selector {
-    /// Reads `ws_msg_latency` or `ws_msg_latency{phase:slow}`.
-    pub fn parse(text: &str) -> Result<Selector, ThresholdError> {
-        let error = |summary: String, range: Range<usize>| ThresholdError { summary, range };
-        let name_end = text.find('{').unwrap_or(text.len());
-        let name = text[..name_end].trim();
-        let Some((_, metric)) = METRICS.iter().find(|(known, _)| *known == name) else {
-            return Err(error(format!("unknown metric `{name}`"), 0..name_end));
-        };
-        if name_end == text.len() {
-            return Ok(Selector { metric: *metric, phase: None });
-        }
-        let tag = text[name_end..].trim_end().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        let phase = tag.and_then(|tag| tag.trim().strip_prefix("phase:")).map(str::trim);
-        match phase.filter(|phase| !phase.is_empty()) {
-            Some(phase) => Ok(Selector { metric: *metric, phase: Some(phase.to_owned()) }),
-            None => Err(error("the only tag is the phase: `{phase:NAME}`".to_owned(), name_end..text.len())),
-        }
-    }
-}
-
-impl Expression {
-    /// Reads `p(99)<250` for a metric; the metric decides what can be asked of it.
-    pub fn parse(text: &str, metric: Metric) -> Result<Expression, ThresholdError> {
-        let error = |summary: String, range: Range<usize>| ThresholdError { summary, range };
-        let Some(sign_at) = text.find(['<', '>', '=', '!']) else {
-            return Err(error("no comparison; write it like `p(99)<250`".to_owned(), 0..text.len()));
-        };
-        let signs = [
-            ("===", Comparison::Equal),
-            ("==", Comparison::Equal),
-            ("!=", Comparison::NotEqual),
-            ("<=", Comparison::AtMost),
-            (">=", Comparison::AtLeast),
-            ("<", Comparison::Less),
-            (">", Comparison::Greater),
-        ];
-        let rest = &text[sign_at..];
-        let Some((sign, comparison)) = signs.into_iter().find(|(sign, _)| rest.starts_with(sign)) else {
-            return Err(error("unknown comparison; k6 has < <= > >= == !=".to_owned(), sign_at..sign_at + 1));
-        };
-        let value = &rest[sign.len()..];
-        let bound = value.trim().parse::<f64>().ok().filter(|bound| bound.is_finite());
-        let Some(bound) = bound else {
-            let range = sign_at + sign.len()..text.len();
-            return Err(error(
-                format!("`{}` is no number; times are bare milliseconds", value.trim()),
-                range,
-            ));
-        };
-        let left = text[..sign_at].trim();
-        let aggregation = aggregation(left, metric).ok_or_else(|| {
-            let known = match metric {
-                Metric::Trend(_) => "avg min med max p(N)",
-                Metric::Counter(_) => "count rate",
-                Metric::ConnectFailed => "rate",
-            };
-            error(format!("`{left}` cannot be asked of this metric; it has {known}"), 0..sign_at)
-        })?;
-        Ok(Expression { aggregation, comparison, bound })
-    }
-}
-
-fn aggregation(text: &str, metric: Metric) -> Option<Aggregation> {
-    match (metric, text) {
-        (Metric::Trend(_), "avg") => Some(Aggregation::Avg),
-        (Metric::Trend(_), "min") => Some(Aggregation::Min),
-        (Metric::Trend(_), "max") => Some(Aggregation::Max),
-        (Metric::Trend(_), "med") => Some(Aggregation::Quantile(0.5)),
-        (Metric::Trend(_), other) => {
-            let percent = other.strip_prefix("p(")?.strip_suffix(')')?.trim().parse::<f64>().ok()?;
-            (0.0..=100.0).contains(&percent).then_some(Aggregation::Quantile(percent / 100.0))
-        }
-        (Metric::Counter(_), "count") => Some(Aggregation::Count),
-        (Metric::Counter(_) | Metric::ConnectFailed, "rate") => Some(Aggregation::Rate),
-        _ => None,
-    }
-}
-
-/// Judges one expression; the value seen is `None` without data.
-pub fn judge(
-    figures: &ClientFigures,
-    selector: &Selector,
-    expression: &Expression,
-) -> (Outcome, Option<f64>) {
-    let stretch = match &selector.phase {
-        Some(phase) => figures.phase(phase),
-        None => Some(&figures.total),
+/// Problems of a threshold that only its metric decides: an unknown name or tag, an aggregation it does not have.
+pub fn problems(threshold: &Threshold) -> Vec<Problem> {
+    let Some(span) = threshold.metric.span.clone() else { return Vec::new() };
+    let metric = &threshold.metric.value;
+    let Some(measured) = measured(&metric.name) else {
+        let problem = Problem::error(format!("unknown metric `{}`", metric.name), span);
+        return vec![match nearest(&metric.name, METRICS.iter().map(|(name, _)| *name)) {
+            Some(near) => problem.hint(format!("did you mean `{near}`?")),
+            None => problem,
+        }];
     };
-    let seen = stretch.and_then(|figures| measure(figures, selector.metric, expression.aggregation));
+    let mut problems = Vec::new();
+    for (tag, _) in metric.tags.iter().filter(|(tag, _)| tag != "phase") {
+        let problem = Problem::error(format!("metric `{}` has no tag `{tag}`", metric.name), span.clone());
+        problems.push(problem.hint("the only tag is the phase: `{phase:NAME}`"));
+    }
+    let aggregation = threshold.expression.value.aggregation;
+    if !has(measured, aggregation) {
+        let known = match measured {
+            Measured::Trend(_) => "avg, min, med, max and p(N)",
+            Measured::Counter(_) => "count and rate",
+            Measured::ConnectFailed => "rate",
+        };
+        let summary = format!("metric `{}` has no `{aggregation}`", metric.name);
+        let span = threshold.expression.span.clone().unwrap_or(span);
+        problems.push(Problem::error(summary, span).hint(format!("it has {known}")));
+    }
+    problems
+}
+
+fn measured(name: &str) -> Option<Measured> {
+    METRICS.iter().find(|(known, _)| *known == name).map(|(_, measured)| *measured)
+}
+
+fn has(measured: Measured, aggregation: Aggregation) -> bool {
+    match (measured, aggregation) {
+        (_, Aggregation::Value) => false,
+        (Measured::Counter(_), Aggregation::Count | Aggregation::Rate) => true,
+        (Measured::ConnectFailed, Aggregation::Rate) => true,
+        (Measured::Trend(_), Aggregation::Count | Aggregation::Rate) => false,
+        (Measured::Trend(_), _) => true,
+        _ => false,
+    }
+}
+
+/// Judges one threshold; the value seen is `None` without data.
+///
+/// `figures` has the phases of the scenario, in its order. A tag and `during` both narrow it; several phases count as one
+/// stretch. With `window`, call it once for each window, with the figures of that window.
+pub fn judge(figures: &ClientFigures, threshold: &Threshold) -> (Outcome, Option<f64>) {
+    let expression = &threshold.expression.value;
+    let seen = measured(&threshold.metric.value.name).and_then(|metric| {
+        let stretch = stretch(figures, threshold)?;
+        measure(&stretch, metric, expression.aggregation)
+    });
     let outcome = match seen {
+        None if threshold.no_data == NoData::Pass => Outcome::Passed,
         None => Outcome::NoData,
-        Some(value) if expression.comparison.holds(value, expression.bound) => Outcome::Passed,
+        Some(value) if expression.comparison.holds(value, expression.value) => Outcome::Passed,
         Some(_) => Outcome::Failed,
     };
     (outcome, seen)
 }
 
-fn measure(figures: &Figures, metric: Metric, aggregation: Aggregation) -> Option<f64> {
+/// The figures that a threshold is about; `None` if it names a phase that is not there.
+fn stretch<'a>(figures: &'a ClientFigures, threshold: &Threshold) -> Option<Cow<'a, Figures>> {
+    let tag = threshold.metric.value.tags.iter().find(|(tag, _)| tag == "phase").map(|(_, phase)| phase);
+    if tag.is_none() && threshold.during == PhaseSet::All {
+        return Some(Cow::Borrowed(&figures.total));
+    }
+    let phases = figures.phases.iter().enumerate().filter(|(index, phase)| {
+        threshold.during.contains(*index) && tag.is_none_or(|tag| *tag == phase.name)
+    });
+    let mut found: Option<Cow<'a, Figures>> = None;
+    for (_, phase) in phases {
+        match &mut found {
+            None => found = Some(Cow::Borrowed(&phase.figures)),
+            Some(sum) => sum.to_mut().add(&phase.figures),
+        }
+    }
+    found
+}
+
+fn measure(figures: &Figures, metric: Measured, aggregation: Aggregation) -> Option<f64> {
     match metric {
-        Metric::Trend(trend) => of_histogram(histogram(figures, trend), aggregation),
-        Metric::ConnectFailed => {
+        Measured::Trend(trend) => of_histogram(histogram(figures, trend), aggregation),
+        Measured::ConnectFailed => {
             let share = figures.connect_failures as f64 / figures.connect_attempts as f64;
             (figures.connect_attempts > 0).then_some(share)
         }
-        Metric::Counter(counter) => match aggregation {
+        Measured::Counter(counter) => match aggregation {
             Aggregation::Rate => {
                 let per_second = count(figures, counter) as f64 / figures.wall_seconds;
                 (figures.wall_seconds > 0.0).then_some(per_second)
@@ -243,11 +184,12 @@ fn of_histogram(histogram: &Histogram<u64>, aggregation: Aggregation) -> Option<
         return None;
     }
     let micros = match aggregation {
-        Aggregation::Avg => histogram.mean(),
-        Aggregation::Min => histogram.min() as f64,
-        Aggregation::Max => histogram.max() as f64,
-        Aggregation::Quantile(quantile) => histogram.value_at_quantile(quantile) as f64,
-        Aggregation::Count | Aggregation::Rate => return None,
+        Aggregation::Average => histogram.mean(),
+        Aggregation::Minimum => histogram.min() as f64,
+        Aggregation::Maximum => histogram.max() as f64,
+        Aggregation::Median => histogram.value_at_quantile(0.5) as f64,
+        Aggregation::Percentile(percent) => histogram.value_at_quantile(percent / 100.0) as f64,
+        Aggregation::Count | Aggregation::Rate | Aggregation::Value => return None,
     };
     Some(micros / 1000.0)
 }
@@ -289,6 +231,9 @@ fn count(figures: &Figures, counter: Counter) -> u64 {
 mod tests {
     use super::*;
     use crate::figures::{MessageCounts, PhaseFigures};
+    use scenarios::span::{Source, Span, Spanned};
+    use std::sync::Arc;
+    use std::time::Duration;
 
     fn run() -> ClientFigures {
         let mut total =
@@ -301,12 +246,50 @@ mod tests {
         ClientFigures { phases: vec![phase("slow", slow), phase("idle", Figures::empty())], total }
     }
 
+    fn threshold(metric: &str, expression: &str) -> Threshold {
+        let source = Arc::new(Source { name: "t".to_owned(), text: format!("{metric}{expression}") });
+        let metric_span = Span::new(source.clone(), 0, metric.len());
+        let span = Span::new(source.clone(), metric.len(), source.text.len());
+        Threshold {
+            metric: Spanned::at(scenarios::threshold::metric(metric).expect("a metric"), metric_span),
+            expression: Spanned::at(
+                scenarios::threshold::expression(expression).expect("an expression"),
+                span,
+            ),
+            abort_on_fail: false,
+            delay_abort_eval: Duration::ZERO,
+            no_data: NoData::Fail,
+            during: PhaseSet::All,
+            window: None,
+        }
+    }
+
     #[track_caller]
     fn check(metric: &str, expression: &str, expected: Outcome) {
-        let selector = Selector::parse(metric).expect("a metric");
-        let expression = Expression::parse(expression, selector.metric).expect("an expression");
-        let (outcome, seen) = judge(&run(), &selector, &expression);
+        let threshold = threshold(metric, expression);
+        assert_eq!(problems(&threshold), []);
+        let (outcome, seen) = judge(&run(), &threshold);
         assert_eq!(outcome, expected, "{metric} {expression:?} saw {seen:?}");
+    }
+
+    #[test]
+    fn during_adds_phases_up() {
+        let mut threshold = threshold("ws_msgs_received", "count==7");
+        let mut figures = run();
+        figures.phases[0].figures.messages.delivered = 3;
+        figures.phases[1].figures.messages.delivered = 4;
+        assert_eq!(judge(&figures, &threshold), (Outcome::Failed, Some(500.0)));
+        threshold.during = PhaseSet::These(vec![Spanned::default_value(0), Spanned::default_value(1)]);
+        assert_eq!(judge(&figures, &threshold), (Outcome::Passed, Some(7.0)));
+        threshold.during = PhaseSet::These(vec![Spanned::default_value(1)]);
+        assert_eq!(judge(&figures, &threshold), (Outcome::Failed, Some(4.0)));
+    }
+
+    #[test]
+    fn no_data_can_be_allowed() {
+        let mut threshold = threshold("ws_reconnect_time", "p(95)<12000");
+        threshold.no_data = NoData::Pass;
+        assert_eq!(judge(&run(), &threshold), (Outcome::Passed, None));
     }
 
     #[test]
@@ -332,24 +315,27 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_marked() {
+    fn what_a_metric_does_not_have_is_refused() {
         let check = |metric: &str, expression: &str, expected: &str| {
-            let error = Selector::parse(metric).map_err(|error| (error, metric)).and_then(|selector| {
-                Expression::parse(expression, selector.metric).map_err(|error| (error, expression))
-            });
-            let (error, text) = error.expect_err("a problem");
-            assert_eq!(format!("{} at {}", error.summary, &text[error.range]), expected);
+            let found: Vec<String> = problems(&threshold(metric, expression))
+                .into_iter()
+                .map(|problem| format!("{}; {}", problem.summary, problem.hint.unwrap_or_default()))
+                .collect();
+            assert_eq!(found, [expected]);
         };
-        check("ws_msg_latencies", "avg<1", "unknown metric `ws_msg_latencies` at ws_msg_latencies");
-        check("ws_msg_latency{vu:1}", "avg<1", "the only tag is the phase: `{phase:NAME}` at {vu:1}");
-        check("ws_msg_latency", "p(99)", "no comparison; write it like `p(99)<250` at p(99)");
-        check("ws_msg_latency", "p(99)<250ms", "`250ms` is no number; times are bare milliseconds at 250ms");
+        check("ws_msg_latencys", "avg<1", "unknown metric `ws_msg_latencys`; did you mean `ws_msg_latency`?");
+        check(
+            "ws_msg_latency{vu:1}",
+            "avg<1",
+            "metric `ws_msg_latency` has no tag `vu`; the only tag is the phase: `{phase:NAME}`",
+        );
         check(
             "ws_msg_latency",
-            "p(101)<2",
-            "`p(101)` cannot be asked of this metric; it has avg min med max p(N) at p(101)",
+            "count<1",
+            "metric `ws_msg_latency` has no `count`; it has avg, min, med, max and p(N)",
         );
-        check("ws_msgs_lost", "p(9)<2", "`p(9)` cannot be asked of this metric; it has count rate at p(9)");
-        check("ws_msgs_lost", "count=2", "unknown comparison; k6 has < <= > >= == != at =");
+        check("ws_msgs_lost", "p(9)<2", "metric `ws_msgs_lost` has no `p(9)`; it has count and rate");
+        check("ws_connect_failed", "count<2", "metric `ws_connect_failed` has no `count`; it has rate");
+        check("ws_msgs_lost", "value<2", "metric `ws_msgs_lost` has no `value`; it has count and rate");
     }
 }

@@ -69,7 +69,12 @@ impl Verdict {
 }
 
 /// Judges every expectation about alerts.
-pub fn judge(expect: &Expect, background: &[Spanned<String>], observed: &Observed<'_>, honesty: Honesty) -> Verdict {
+pub fn judge(
+    expect: &Expect,
+    background: &[Spanned<String>],
+    observed: &Observed<'_>,
+    honesty: Honesty,
+) -> Verdict {
     let episodes = episodes(observed.events);
     let fires = expect.fires.iter();
     let mut checks: Vec<Check> =
@@ -81,7 +86,11 @@ pub fn judge(expect: &Expect, background: &[Spanned<String>], observed: &Observe
 
 /// Alerts that make a run with faults meaningless: pending or firing at `due`, when the first fault would go in,
 /// and not in the background. The run must stop before the fault: 111 on a target of ours, 113 on an attached stack.
-pub fn active_before_fault(events: &[AlertEvent], due: Millis, background: &[Spanned<String>]) -> Vec<Episode> {
+pub fn active_before_fault(
+    events: &[AlertEvent],
+    due: Millis,
+    background: &[Spanned<String>],
+) -> Vec<Episode> {
     let known = events.iter().take_while(|event| event.at <= due).cloned().collect::<Vec<_>>();
     let mut active = episodes(&known);
     active.retain(|episode| {
@@ -102,9 +111,9 @@ pub fn is_undecided(events: &[AlertEvent], expect: &Expect, background: &[Spanne
             || expect.may_fire.iter().any(|entry| entry.alert.value == name)
     };
     expect.unlisted_pending == UnlistedPending::Report
-        && episodes(events).iter().any(|episode| {
-            episode.end.is_none() && episode.firing.is_none() && !may(episode.name())
-        })
+        && episodes(events)
+            .iter()
+            .any(|episode| episode.end.is_none() && episode.firing.is_none() && !may(episode.name()))
 }
 
 impl Outcome {

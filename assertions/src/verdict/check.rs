@@ -247,7 +247,12 @@ pub struct Check {
 }
 
 /// How a time stands to its bound on a stretched clock.
-pub(super) fn within(after: Duration, bound: Duration, tolerance: Duration, factor: f64) -> (Outcome, Option<Why>) {
+pub(super) fn within(
+    after: Duration,
+    bound: Duration,
+    tolerance: Duration,
+    factor: f64,
+) -> (Outcome, Option<Why>) {
     match after {
         _ if after > bound => (Outcome::Failed, Some(Why::TooLate)),
         _ if after + tolerance > bound => (Outcome::Failed, Some(Why::TooClose { factor })),
@@ -256,7 +261,12 @@ pub(super) fn within(after: Duration, bound: Duration, tolerance: Duration, fact
 }
 
 /// The same for a lower bound.
-pub(super) fn at_least(after: Duration, bound: Duration, tolerance: Duration, factor: f64) -> (Outcome, Option<Why>) {
+pub(super) fn at_least(
+    after: Duration,
+    bound: Duration,
+    tolerance: Duration,
+    factor: f64,
+) -> (Outcome, Option<Why>) {
     match after {
         _ if after < bound => (Outcome::Failed, Some(Why::TooEarly)),
         _ if after < bound + tolerance => (Outcome::Failed, Some(Why::TooClose { factor })),

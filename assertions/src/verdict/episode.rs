@@ -95,7 +95,7 @@ fn end(episode: Episode, event: &AlertEvent, reason: Option<ResolveReason>) -> E
 
 /// From the first firing among the episodes to the first moment at which none of them fires; `None` if none fired.
 /// The end is `None` while one fires.
-pub fn first_firing(episodes: &[&Episode]) -> Option<(Millis, Option<Millis>)> {
+pub(super) fn first_firing(episodes: &[&Episode]) -> Option<(Millis, Option<Millis>)> {
     let mut spans: Vec<(Millis, Option<Millis>)> =
         episodes.iter().filter_map(|episode| Some((episode.firing?, episode.end))).collect();
     spans.sort();
@@ -111,7 +111,7 @@ pub fn first_firing(episodes: &[&Episode]) -> Option<(Millis, Option<Millis>)> {
 }
 
 /// How many different label sets fired.
-pub fn instances_fired(episodes: &[&Episode]) -> usize {
+pub(super) fn instances_fired(episodes: &[&Episode]) -> usize {
     let fired = episodes.iter().filter(|episode| episode.firing.is_some());
     fired.map(|episode| &episode.labels).collect::<BTreeSet<_>>().len()
 }

@@ -89,11 +89,17 @@ pub(super) fn judge(
 }
 
 impl<'a> Entry<'a> {
-    fn new(observed: &'a Observed<'a>, entry: &'a Fires, all: &[Fires], episodes: &'a [Episode]) -> Entry<'a> {
+    fn new(
+        observed: &'a Observed<'a>,
+        entry: &'a Fires,
+        all: &[Fires],
+        episodes: &'a [Episode],
+    ) -> Entry<'a> {
         let span = entry.cause.as_ref().and_then(|cause| cause_span(observed, &cause.value));
         let effective = span.map(|span| span.effective);
         let meant: Vec<&Episode> = episodes.iter().filter(|episode| is_meant(entry, episode)).collect();
-        let other_causes = all.iter().filter(|other| other.alert.value == entry.alert.value && *other != entry);
+        let other_causes =
+            all.iter().filter(|other| other.alert.value == entry.alert.value && *other != entry);
         let other_causes: Vec<Millis> = other_causes
             .filter_map(|other| cause_span(observed, &other.cause.as_ref()?.value))
             .map(|span| span.effective)
@@ -107,8 +113,7 @@ impl<'a> Entry<'a> {
             effective.is_none_or(|effective| effective <= episode.pending)
                 && next.is_none_or(|next| episode.pending < *next)
         };
-        let before =
-            |episode: &&Episode| Some(episode.pending) < effective && !explained_elsewhere(episode);
+        let before = |episode: &&Episode| Some(episode.pending) < effective && !explained_elsewhere(episode);
         let own: Vec<&Episode> = meant.iter().copied().filter(own).collect();
         Entry {
             before: meant.iter().copied().filter(before).collect(),
@@ -156,7 +161,13 @@ impl<'a> Entry<'a> {
     }
 
     /// A check that a moment lies within a bound, if one is written.
-    pub(super) fn moment(&self, kind: Kind, at: Millis, origin: Millis, bound: Option<&Spanned<Duration>>) -> Check {
+    pub(super) fn moment(
+        &self,
+        kind: Kind,
+        at: Millis,
+        origin: Millis,
+        bound: Option<&Spanned<Duration>>,
+    ) -> Check {
         let mut check = self.check(kind, bound.and_then(|bound| bound.span.as_ref()));
         let after = at.since(origin);
         check.seen.push(Seen { who: String::new(), at, after, value: None, count: None });
@@ -172,7 +183,13 @@ impl<'a> Entry<'a> {
     }
 
     /// Nothing came: failed if there was time enough for the bound, else no data.
-    pub(super) fn missing(&self, kind: Kind, origin: Millis, bound: Option<&Spanned<Duration>>, why: Why) -> Check {
+    pub(super) fn missing(
+        &self,
+        kind: Kind,
+        origin: Millis,
+        bound: Option<&Spanned<Duration>>,
+        why: Why,
+    ) -> Check {
         let judged = bound.is_none_or(|bound| origin.after(bound.value) <= self.observed.end);
         let outcome = if judged { Outcome::Failed } else { Outcome::NoData };
         let mut check = self.ended(kind, bound.and_then(|bound| bound.span.as_ref()), outcome, why);
@@ -231,7 +248,9 @@ impl<'a> Entry<'a> {
     }
 
     fn why_not_fired(&self) -> Why {
-        let needs = |episode: &Episode| self.observed.rules.get(episode.rule).map_or(Duration::ZERO, |rule| rule.hold);
+        let needs = |episode: &Episode| {
+            self.observed.rules.get(episode.rule).map_or(Duration::ZERO, |rule| rule.hold)
+        };
         let lasted = |episode: &Episode| episode.end.unwrap_or(self.observed.end).since(episode.pending);
         let longest = self.own.iter().max_by_key(|episode| lasted(episode));
         match (longest, self.before.iter().find_map(|episode| episode.firing)) {
@@ -254,7 +273,12 @@ impl<'a> Entry<'a> {
     fn not_before(&self) -> Option<Check> {
         let bound = self.entry.fires_not_before.as_ref()?;
         let Some((at, _)) = self.fired else {
-            return Some(self.ended(Kind::NotBefore, bound.span.as_ref(), Outcome::NotJudged, Why::NeverFired));
+            return Some(self.ended(
+                Kind::NotBefore,
+                bound.span.as_ref(),
+                Outcome::NotJudged,
+                Why::NeverFired,
+            ));
         };
         Some(self.lower_bound(Kind::NotBefore, at, at.since(self.origin()), bound))
     }
@@ -278,17 +302,35 @@ impl<'a> Entry<'a> {
         let (outcome, why) = at_least(after, bound.value, tolerance, factor);
         let seen = vec![Seen { who: String::new(), at, after, value: None, count: None }];
         let check = self.check(kind, bound.span.as_ref());
-        Check { outcome, seen, bound: Some(Bound::AtLeast(bound.value)), tolerance, why: why.into_iter().collect(), ..check }
+        Check {
+            outcome,
+            seen,
+            bound: Some(Bound::AtLeast(bound.value)),
+            tolerance,
+            why: why.into_iter().collect(),
+            ..check
+        }
     }
 
     fn instances(&self) -> Option<Check> {
         let bound = self.entry.max_instances.as_ref()?;
         let mut check = self.check(Kind::Instances, bound.span.as_ref());
         let Some((at, _)) = self.fired else {
-            return Some(self.ended(Kind::Instances, bound.span.as_ref(), Outcome::NotJudged, Why::NeverFired));
+            return Some(self.ended(
+                Kind::Instances,
+                bound.span.as_ref(),
+                Outcome::NotJudged,
+                Why::NeverFired,
+            ));
         };
         let count = instances_fired(&self.own) as u64;
-        check.seen.push(Seen { who: String::new(), at, after: Duration::ZERO, value: None, count: Some(count) });
+        check.seen.push(Seen {
+            who: String::new(),
+            at,
+            after: Duration::ZERO,
+            value: None,
+            count: Some(count),
+        });
         check.bound = Some(Bound::AtMost(bound.value));
         check.outcome = if count <= bound.value { Outcome::Passed } else { Outcome::Failed };
         Some(check)
@@ -323,7 +365,8 @@ impl<'a> Entry<'a> {
             return Some(self.ended(Kind::Resolved, span, Outcome::NoData, Why::NotHealed));
         };
         let fired = self.own.iter().filter(|episode| episode.firing.is_some());
-        let ends: Option<Vec<(Millis, &Episode)>> = fired.map(|episode| Some((episode.end?, *episode))).collect();
+        let ends: Option<Vec<(Millis, &Episode)>> =
+            fired.map(|episode| Some((episode.end?, *episode))).collect();
         let last = ends.and_then(|ends| ends.into_iter().max_by_key(|(end, _)| *end));
         let Some((end, episode)) = last else {
             return Some(self.missing(Kind::Resolved, healed, Some(bound), Why::StillFiring));

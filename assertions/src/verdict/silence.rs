@@ -40,9 +40,9 @@ pub(super) fn judge(
 /// Whether an entry of `fires` answers for it. With a cause that never took effect nobody does.
 fn is_explained(observed: &Observed<'_>, expect: &Expect, episode: &Episode) -> bool {
     let meant = expect.fires.iter().filter(|entry| is_meant(entry, episode));
-    meant.into_iter().any(|entry| {
-        entry.cause.as_ref().is_none_or(|cause| cause_span(observed, &cause.value).is_some())
-    })
+    meant
+        .into_iter()
+        .any(|entry| entry.cause.as_ref().is_none_or(|cause| cause_span(observed, &cause.value).is_some()))
 }
 
 enum Offence {
@@ -74,7 +74,8 @@ fn unexpected(observed: &Observed<'_>, expect: &Expect, episode: &Episode) -> Wh
     let begin = episode.firing.unwrap_or(episode.pending);
     let allowed = expect.may_fire.iter().find(|entry| entry.alert.value == episode.name());
     let phases = observed.phases.iter().enumerate().skip(observed.phase_at(begin));
-    let forbidden = phases.into_iter().find(|(index, _)| !allowed.is_some_and(|entry| entry.during.contains(*index)));
+    let forbidden =
+        phases.into_iter().find(|(index, _)| !allowed.is_some_and(|entry| entry.during.contains(*index)));
     let phase = forbidden.map(|(_, phase)| phase).or(observed.phases.last());
     Why::Unexpected {
         labels: episode.labels.clone(),
@@ -104,7 +105,11 @@ fn insignificant<'a>(
 }
 
 /// A check for each alert that must fire throughout the phases.
-pub(super) fn background(observed: &Observed<'_>, names: &[Spanned<String>], episodes: &[Episode]) -> Vec<Check> {
+pub(super) fn background(
+    observed: &Observed<'_>,
+    names: &[Spanned<String>],
+    episodes: &[Episode],
+) -> Vec<Check> {
     names.iter().map(|name| background_alert(observed, name, episodes)).collect()
 }
 
@@ -120,14 +125,23 @@ fn background_alert(observed: &Observed<'_>, name: &Spanned<String>, episodes: &
         .filter_map(|episode| Some((episode.firing?, episode.end.unwrap_or(Millis(i64::MAX)))))
         .collect();
     spans.sort();
-    let covered = spans.iter().fold(begin, |covered, (from, to)| {
-        if *from <= covered { covered.max(*to) } else { covered }
-    });
+    let covered = spans.iter().fold(
+        begin,
+        |covered, (from, to)| {
+            if *from <= covered { covered.max(*to) } else { covered }
+        },
+    );
     if covered < end {
         check.outcome = Outcome::Failed;
         check.why.push(Why::BackgroundQuiet { since: covered });
     } else {
-        check.seen.push(Seen { who: String::new(), at: begin, after: Duration::ZERO, value: None, count: None });
+        check.seen.push(Seen {
+            who: String::new(),
+            at: begin,
+            after: Duration::ZERO,
+            value: None,
+            count: None,
+        });
     }
     check
 }

@@ -79,7 +79,13 @@ fn notified(entry: &Entry<'_>) -> Option<Check> {
         None => {}
     }
     for (who, at) in &told {
-        let seen = Seen { who: short(entry.observed.routes, who), at: *at, after: at.since(fired), value: None, count: None };
+        let seen = Seen {
+            who: short(entry.observed.routes, who),
+            at: *at,
+            after: at.since(fired),
+            value: None,
+            count: None,
+        };
         if let Some(bound) = bound {
             let (factor, tolerance) = entry.tolerance(*at);
             let (outcome, why) = within(seen.after, bound.value, tolerance, factor);
@@ -95,7 +101,12 @@ fn notified(entry: &Entry<'_>) -> Option<Check> {
 }
 
 /// Everyone told whom no reference covers.
-fn told_too(entry: &Entry<'_>, told: &BTreeMap<Who, Millis>, wanted: &[Spanned<ReceiverRef>], check: &mut Check) {
+fn told_too(
+    entry: &Entry<'_>,
+    told: &BTreeMap<Who, Millis>,
+    wanted: &[Spanned<ReceiverRef>],
+    check: &mut Check,
+) {
     for (who, at) in told.iter().filter(|(who, _)| !wanted.iter().any(|wanted| covers(&wanted.value, who))) {
         check.outcome = Outcome::Failed;
         check.why.push(Why::ToldToo { who: short(entry.observed.routes, who), at: *at });
@@ -107,7 +118,12 @@ fn covers(wanted: &ReceiverRef, (receiver, integration): &Who) -> bool {
 }
 
 /// Each integration that a reference means and that was not told, with the reason.
-fn not_told(entry: &Entry<'_>, told: &BTreeMap<Who, Millis>, wanted: &Spanned<ReceiverRef>, check: &mut Check) {
+fn not_told(
+    entry: &Entry<'_>,
+    told: &BTreeMap<Who, Millis>,
+    wanted: &Spanned<ReceiverRef>,
+    check: &mut Check,
+) {
     let reference = &wanted.value;
     for integration in integrations(entry.observed.routes, reference) {
         let is_told = told.keys().any(|(receiver, kind)| {
@@ -155,7 +171,8 @@ fn short(routes: Option<&Alertmanager>, (receiver, kind): &Who) -> String {
 fn why_nobody(entry: &Entry<'_>) -> String {
     let Some(routes) = entry.observed.routes else { return "there are no routes".to_owned() };
     let first = entry.own.iter().find(|episode| episode.firing.is_some());
-    let receiver = first.and_then(|episode| decide(routes, &episode.labels).receivers(routes).first().copied());
+    let receiver =
+        first.and_then(|episode| decide(routes, &episode.labels).receivers(routes).first().copied());
     receiver.map_or_else(String::new, |receiver| why_not(entry, &routes.receivers[receiver].name, None).1)
 }
 
@@ -180,10 +197,12 @@ fn why_not(entry: &Entry<'_>, receiver: &str, integration: Option<&str>) -> (Out
     if let Some(reason) = decision.why_not(routes, index) {
         return failed(reason.explain(routes));
     }
-    let taker = decision.takers.iter().copied().find(|taker| routes.routes[*taker].receiver == index).unwrap_or(0);
-    let suppressed = entry.observed.suppressions.iter().find(|found| {
-        found.route == taker && found.labels == first.labels && Some(found.at) >= first.firing
-    });
+    let taker =
+        decision.takers.iter().copied().find(|taker| routes.routes[*taker].receiver == index).unwrap_or(0);
+    let suppressed =
+        entry.observed.suppressions.iter().find(|found| {
+            found.route == taker && found.labels == first.labels && Some(found.at) >= first.firing
+        });
     match suppressed {
         Some(suppression) => failed(suppression_words(routes, suppression)),
         None => too_short(entry, routes, taker, first),
@@ -212,12 +231,14 @@ fn too_short(entry: &Entry<'_>, routes: &Alertmanager, taker: usize, episode: &E
 
 /// What kept the pipeline from telling.
 pub(super) fn suppression_words(routes: &Alertmanager, suppression: &Suppression) -> String {
-    let interval = |index: usize| routes.intervals.get(index).map(|found| found.name.clone()).unwrap_or_default();
+    let interval =
+        |index: usize| routes.intervals.get(index).map(|found| found.name.clone()).unwrap_or_default();
     match &suppression.reason {
         Reason::Inhibited(by) => {
-            let rule = routes.inhibit_rules.get(by.rule).map(|rule| {
-                format!("{}:{}", rule.span.source.name, rule.span.position().line)
-            });
+            let rule = routes
+                .inhibit_rules
+                .get(by.rule)
+                .map(|rule| format!("{}:{}", rule.span.source.name, rule.span.position().line));
             format!("inhibited by {} ({})", by.source, rule.unwrap_or_default())
         }
         Reason::Muted(index) => format!("muted by the time interval `{}`", interval(*index)),
@@ -245,7 +266,8 @@ fn notifications(entry: &Entry<'_>) -> Option<Check> {
         let who = short(entry.observed.routes, who);
         check.seen.push(Seen { who, at: *at, after: at.since(fired), value: None, count: Some(*count) });
     }
-    let held = counts.values().all(|(count, _)| *count == bound.value) && (bound.value == 0 || !counts.is_empty());
+    let held =
+        counts.values().all(|(count, _)| *count == bound.value) && (bound.value == 0 || !counts.is_empty());
     check.outcome = if held { Outcome::Passed } else { Outcome::Failed };
     Some(check)
 }
@@ -260,7 +282,10 @@ fn inhibited(entry: &Entry<'_>) -> Option<Check> {
     };
     let muted = |suppression: &&Suppression| {
         matches!(&suppression.reason, Reason::Inhibited(found) if found.source.get("alertname") == by.value)
-            && entry.own.iter().any(|episode| episode.labels == suppression.labels && episode.fires_at(suppression.at))
+            && entry
+                .own
+                .iter()
+                .any(|episode| episode.labels == suppression.labels && episode.fires_at(suppression.at))
     };
     match entry.observed.suppressions.iter().find(muted) {
         Some(found) => {
@@ -282,7 +307,8 @@ fn escalated(entry: &Entry<'_>, step: &Escalation) -> Check {
         return check;
     };
     let told = told_firing(entry);
-    let first = told.iter().filter(|((receiver, _), _)| *receiver == step.to.value).min_by_key(|(_, at)| **at);
+    let first =
+        told.iter().filter(|((receiver, _), _)| *receiver == step.to.value).min_by_key(|(_, at)| **at);
     match first {
         Some((who, at)) => {
             let after = at.since(fired);
@@ -291,7 +317,13 @@ fn escalated(entry: &Entry<'_>, step: &Escalation) -> Check {
             check.outcome = outcome;
             check.tolerance = tolerance;
             check.why.extend(why);
-            check.seen.push(Seen { who: short(entry.observed.routes, who), at: *at, after, value: None, count: None });
+            check.seen.push(Seen {
+                who: short(entry.observed.routes, who),
+                at: *at,
+                after,
+                value: None,
+                count: None,
+            });
         }
         None if end.unwrap_or(entry.observed.end).since(fired) < step.after.value => {
             check.outcome = Outcome::NoData;
@@ -319,8 +351,12 @@ pub(super) fn resolved_notice(entry: &Entry<'_>) -> Option<Check> {
     let told = told_firing(entry);
     let listeners: Vec<&Who> = told.keys().filter(|who| wants_resolved(entry.observed, who)).collect();
     let never_told = wanted_but_not_told(entry, &told);
-    let ends: Vec<&Episode> =
-        entry.own.iter().copied().filter(|episode| episode.firing.is_some() && episode.end.is_some()).collect();
+    let ends: Vec<&Episode> = entry
+        .own
+        .iter()
+        .copied()
+        .filter(|episode| episode.firing.is_some() && episode.end.is_some())
+        .collect();
     let mut outcomes: Vec<Outcome> = never_told.iter().map(|_| Outcome::NotJudged).collect();
     for who in &listeners {
         outcomes.push(notice_of_end(entry, who, &ends, bound, &mut check));
@@ -331,7 +367,8 @@ pub(super) fn resolved_notice(entry: &Entry<'_>) -> Option<Check> {
     }
     check.why.extend(never_told.into_iter().map(|who| Why::NeverTold { who }));
     let worst_first = [Outcome::Failed, Outcome::NoData, Outcome::NotJudged, Outcome::Passed];
-    check.outcome = worst_first.into_iter().find(|outcome| outcomes.contains(outcome)).unwrap_or(Outcome::NoData);
+    check.outcome =
+        worst_first.into_iter().find(|outcome| outcomes.contains(outcome)).unwrap_or(Outcome::NoData);
     Some(check)
 }
 
@@ -398,7 +435,12 @@ fn wanted_but_not_told(entry: &Entry<'_>, told: &BTreeMap<Who, Millis>) -> Vec<S
 }
 
 /// The receivers told that an instance fires, from one moment to another, each once.
-pub(super) fn receivers_told(observed: &Observed<'_>, labels: &Labels, from: Millis, to: Option<Millis>) -> Vec<String> {
+pub(super) fn receivers_told(
+    observed: &Observed<'_>,
+    labels: &Labels,
+    from: Millis,
+    to: Option<Millis>,
+) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for notification in observed.notifications {
         let inside = from <= notification.at && to.is_none_or(|to| notification.at <= to);

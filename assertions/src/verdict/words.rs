@@ -50,7 +50,9 @@ impl fmt::Display for Why {
             Why::StillPending { needs, .. } => {
                 write!(f, "it was pending when the run ended, the rule needs {}", time(*needs))
             }
-            Why::FiredElsewhere { phase, .. } => write!(f, "it fired in {phase}, before its cause took effect"),
+            Why::FiredElsewhere { phase, .. } => {
+                write!(f, "it fired in {phase}, before its cause took effect")
+            }
             Why::NeverFired => f.write_str("it never fired"),
             Why::TooLate => f.write_str("too late"),
             Why::TooEarly => f.write_str("too early"),
