@@ -3,9 +3,8 @@
 //! Judged on the calendar of UTC. A `location` elsewhere is read and warned of, because this crate carries no
 //! table of time zones. A moment is inside if any period holds, a period holds if all its kinds of range do.
 
-use crate::nearest::nearest;
 use crate::time::Millis;
-use scenarios::problem::Problem;
+use scenarios::problem::{Problem, nearest};
 use scenarios::span::Span;
 use scenarios::yaml::Node;
 use std::ops::RangeInclusive;

@@ -4,19 +4,23 @@
 
 pub mod alertmanager;
 pub mod engine;
+pub mod exit;
 pub mod exposition;
+pub mod figures;
 pub mod grid;
 pub mod inhibit;
 pub mod interval;
 pub mod labels;
 pub mod matcher;
-pub mod nearest;
 pub mod notify;
 pub mod promql;
 pub mod route;
 pub mod rule;
 pub mod series;
+pub mod slo;
 pub mod store;
 pub mod template;
+pub mod threshold;
 pub mod time;
 pub mod timeline;
+pub mod verdict;

@@ -210,7 +210,7 @@ fn unknown<'a>(key: &Key, place: &str, known: impl Iterator<Item = &'a str>) -> 
 }
 
 /// What the user may have meant.
-pub(super) use crate::nearest::nearest;
+pub(super) use scenarios::problem::nearest;
 
 /// A node that is there and not null: `receivers:` with nothing after it is as good as absent.
 pub(super) fn present(node: Option<&Node>) -> Option<&Node> {

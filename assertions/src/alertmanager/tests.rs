@@ -135,7 +135,7 @@ time_intervals: [{name: weekend}]
             "18:5 unknown key `slak_configs` in a receiver; did you mean `slack_configs`?",
             "17:11 receiver `slack` is defined twice",
             "19:5 a receiver without `name`",
-            "20:18 unknown key `source` in an inhibition",
+            "20:18 unknown key `source` in an inhibition; did you mean `source_match`?",
             "5:3 the root route must not have `match`; it takes every alert; move it to a child",
             "4:13 no receiver `slak`; did you mean `slack`?",
             "8:13 `...` groups by every label; nothing may stand beside it",
