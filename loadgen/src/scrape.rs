@@ -16,6 +16,9 @@ pub enum ScrapeError {
     /// No answer in time.
     #[error("no answer: {0}")]
     Unreachable(#[source] reqwest::Error),
+    /// The next scrape was due.
+    #[error("no answer in time")]
+    Late,
     /// Another status than 200.
     #[error("status {0}")]
     Status(u16),

@@ -1,0 +1,140 @@
+//! What the operators would see: scrapes on the rule-time grid, rules evaluated on them, and who is told.
+
+use assertions::alertmanager::Alertmanager;
+use assertions::engine::{Engine, RuleError};
+use assertions::exposition::{self, Sample};
+use assertions::grid::{Grid, History, TargetLabels};
+use assertions::matcher::{Matcher, Op};
+use assertions::notify::{Pipeline, Posted, Suppression};
+use assertions::promql::Dialect;
+use assertions::rule::Group;
+use assertions::store::Store;
+use assertions::time::Millis;
+use assertions::timeline::{AlertEvent, Notification};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rules and routes at work on a target's samples.
+pub struct Watch {
+    store: Store,
+    grid: Grid,
+    engine: Engine,
+    pipeline: Option<Pipeline>,
+    /// Every transition so far.
+    pub events: Vec<AlertEvent>,
+    /// Every notification so far.
+    pub notifications: Vec<Notification>,
+    /// Evaluations that failed.
+    pub errors: Vec<RuleError>,
+    /// Scrapes that could not be read.
+    pub unreadable: Vec<(Millis, String)>,
+    /// Scrapes done.
+    pub scrapes: u64,
+    /// Slots without a scrape.
+    pub gaps: u64,
+    /// The last evaluation.
+    pub last: Millis,
+}
+
+/// How the past is laid.
+#[derive(Debug, Clone, Copy)]
+pub struct Past {
+    /// Its end, which is the begin of the first phase.
+    pub until: Millis,
+    /// Its length.
+    pub length: Duration,
+    /// Distance of its samples.
+    pub step: Duration,
+}
+
+impl Watch {
+    /// Watches a target by `groups` and `routes`, from `start` on.
+    pub fn new(
+        groups: Vec<Group>,
+        routes: Option<Arc<Alertmanager>>,
+        evaluation_interval: Duration,
+        start: Millis,
+        target: TargetLabels,
+    ) -> Watch {
+        Watch {
+            store: Store::default(),
+            grid: Grid::new(target),
+            engine: Engine::new(groups, evaluation_interval, Dialect::Two),
+            pipeline: routes.map(|routes| Pipeline::new(routes, start)),
+            events: Vec::new(),
+            notifications: Vec::new(),
+            errors: Vec::new(),
+            unreadable: Vec::new(),
+            scrapes: 0,
+            gaps: 0,
+            last: start,
+        }
+    }
+
+    /// Lays the healthy past from the warm-up's first and last exposition, `span` apart on the wall.
+    pub fn lay_past(&mut self, past: Past, begin: &str, end: &str, span: Duration) -> Result<(), String> {
+        let read = |text: &str| -> Result<Vec<Sample>, String> { exposition::parse(text).map_err(|error| error.to_string()) };
+        let (begin, end) = (read(begin)?, read(end)?);
+        let failures = [Matcher::new("__name__", Op::Matches, ".*(_failed|_errors|_timeout|_expired|_duplication|_refused).*")
+            .map_err(|problem| problem.to_string())?];
+        let history = History {
+            until: past.until,
+            length: past.length,
+            step: past.step,
+            begin: &begin,
+            end: &end,
+            span,
+            failures: &failures,
+        };
+        self.grid.lay_history(&mut self.store, &history);
+        Ok(())
+    }
+
+    /// A slot's scrape has ended: stamps it, evaluates what is due, and tells who is to be told.
+    pub fn slot(&mut self, at: Millis, exposition: Option<&str>, factor: f64) {
+        match exposition.map(exposition::parse) {
+            Some(Ok(samples)) => {
+                self.scrapes += 1;
+                self.grid.scraped(&mut self.store, at, &samples, factor);
+            }
+            Some(Err(error)) => {
+                self.unreadable.push((at, error.to_string()));
+                self.grid.failed(&mut self.store, at);
+            }
+            None => self.grid.failed(&mut self.store, at),
+        }
+        self.evaluate(at);
+    }
+
+    /// A slot without a scrape: the last one had not ended. Rules are evaluated all the same.
+    pub fn gap(&mut self, at: Millis) {
+        self.gaps += 1;
+        self.evaluate(at);
+    }
+
+    fn evaluate(&mut self, at: Millis) {
+        self.last = at;
+        let evaluation = self.engine.evaluate(&mut self.store, at);
+        self.events.extend(evaluation.events);
+        self.errors.extend(evaluation.errors);
+        let Some(pipeline) = &mut self.pipeline else { return };
+        for sent in evaluation.sends {
+            pipeline.receive(at, Posted {
+                labels: sent.labels,
+                starts_at: Some(sent.starts_at),
+                ends_at: Some(sent.ends_at),
+            });
+        }
+        self.notifications.extend(pipeline.advance(at));
+    }
+
+    /// Decisions not to tell.
+    pub fn suppressions(&self) -> &[Suppression] {
+        self.pipeline.as_ref().map_or(&[], Pipeline::suppressions)
+    }
+
+    /// Scrapes that failed.
+    pub fn failed_scrapes(&self) -> u64 {
+        self.grid.failed
+    }
+}
