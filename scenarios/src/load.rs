@@ -55,8 +55,12 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, Problems> {
 
 /// Loads a scenario whose files come from `files`. Errors: as [`load`].
 pub fn load_with(path: &Path, options: &Options, files: Files<'_>) -> Result<Loaded, Problems> {
-    let mut loading = Loading { files, sources: Vec::new(), problems: Vec::new() };
+    let mut loading = Loading { files, sources: Vec::new(), problems: Vec::new(), incomplete: false };
     let Some(root) = loading.layers(path, options) else { return Err(loading.problems.into()) };
+    if loading.incomplete {
+        // What a layer that could not be read would have said cannot be called missing.
+        return Err(loading.problems.into());
+    }
     let pack = loading.pack(&root, path);
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let cx = Context::default();
@@ -99,6 +103,8 @@ struct Loading<'a> {
     files: Files<'a>,
     sources: Vec<Arc<Source>>,
     problems: Vec<Problem>,
+    /// Whether a layer is missing because its file could not be read.
+    incomplete: bool,
 }
 
 impl Loading<'_> {
@@ -162,9 +168,13 @@ impl Loading<'_> {
         for item in items {
             let Some(name) = item.expect_text("a file name", &mut self.problems) else { continue };
             let folder = path.parent().unwrap_or(Path::new(""));
-            let Some(mut node) = self.file(&folder.join(name), Some(&item.span)) else { continue };
+            let Some(mut node) = self.file(&folder.join(name), Some(&item.span)) else {
+                self.incomplete = true;
+                continue;
+            };
             for key in ["include", "environments"] {
                 if let Some(inner) = take(&mut node, key) {
+                    self.incomplete = true;
                     let problem = Problem::error(format!("an included file has `{key}`"), inner.head());
                     let problem = problem.hint("move it to the file that includes");
                     self.problems.push(problem.related(item.span.clone(), "included here"));

@@ -94,28 +94,38 @@ pub(crate) fn scenario(cx: &Context, root: &Node, stem: &str, pack: Option<&Pack
     let alerts = alerts.map(|alerts| alerts::silences(&fields.map("alerts"), &names, alerts));
     let expect = expect::lower(&fields.map("expect"), &names);
     let thresholds = thresholds::lower(&fields, &names);
-    let history = fields.map("history");
+    let history = history(&fields.map("history"));
+    let seed = fields.read("seed", fields::integer);
+    let times = ["settle", "settle_max", "late_after"].map(|key| fields.read(key, units::duration));
+    let [settle, settle_max, late_after] = times.map(|time| time.map(|time| time.value));
+    let name = fields.word("name");
+    let pack_name = fields.word("pack");
+    let starts_at = starts_at(&fields, clock.as_ref());
+    // Everything has been read, so nothing wrong goes unreported; only now may something missing end it.
     Some(Scenario {
-        name: fields.word("name").map_or_else(|| stem.to_owned(), |name| name.value),
-        seed: fields.read("seed", fields::integer)?.value,
-        starts_at: starts_at(&fields, clock.as_ref()),
+        name: name.map_or_else(|| stem.to_owned(), |name| name.value),
+        seed: seed?.value,
         clock: clock?,
-        history: History {
-            warmup: history.read("warmup", units::duration)?.value,
-            length: history.read("length", units::duration),
-        },
+        starts_at,
+        history: history?,
         target: target?,
-        pack: fields.word("pack"),
+        pack: pack_name,
         alerts: alerts?,
         population,
         traffic,
-        settle: fields.read("settle", units::duration)?.value,
-        settle_max: fields.read("settle_max", units::duration)?.value,
-        late_after: fields.read("late_after", units::duration)?.value,
+        settle: settle?,
+        settle_max: settle_max?,
+        late_after: late_after?,
         phases,
         expect: expect?,
         thresholds,
     })
+}
+
+fn history(fields: &Fields<'_>) -> Option<History> {
+    let warmup = fields.read("warmup", units::duration);
+    let length = fields.read("length", units::duration);
+    Some(History { warmup: warmup?.value, length })
 }
 
 fn version(fields: &Fields<'_>) {
@@ -151,3 +161,6 @@ fn file_ref(text: &Spanned<String>) -> FileRef {
     let folder = text.span.as_ref().map(|span| crate::load::folder_of(&span.source)).unwrap_or_default();
     FileRef { path: folder.join(&text.value), embedded: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,7 +189,7 @@ fn excerpt(
     let blank = " ".repeat(indent.width());
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{:gutter$}{frame}{arrow}{off} {place}", "");
-    let _ = writeln!(text, "{frame}{line:>gutter$} |{off} {}", shown.trim_end());
+    let _ = writeln!(text, "{}", format!("{frame}{line:>gutter$} |{off} {shown}").trim_end());
     let _ = writeln!(text, "{frame}{:gutter$} |{off} {blank}{marked}{marks}{off}{label}", "");
 }
 

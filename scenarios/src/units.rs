@@ -279,7 +279,9 @@ pub fn format_size(bytes: u64) -> String {
 pub fn share(text: &str) -> Result<Share, UnitError> {
     let Some(percent) = text.strip_suffix('%') else {
         let hint = match plain_number(text) {
-            Some(value) if value < 1.0 => format!("write `{}`", Share(value)),
+            Some(value) if value < 1.0 => {
+                format!("write `{text}%`, or `{}` if a part of one is meant", Share(value))
+            }
             Some(_) => format!("write `{text}%`"),
             None => "shares look like `2%` or `0.1%`".to_owned(),
         };
@@ -453,7 +455,7 @@ mod tests {
             &[
                 ("2%", "Share(0.02)"),
                 ("0.1%", "Share(0.001)"),
-                ("0.02", "share `0.02` has no `%` (write `2%`)"),
+                ("0.02", "share `0.02` has no `%` (write `0.02%`, or `2%` if a part of one is meant)"),
                 ("2", "share `2` has no `%` (write `2%`)"),
                 ("101%", "`101%` is more than the whole (a share is at most `100%`)"),
             ],

@@ -116,12 +116,57 @@ fn provenance_names_file_pack_and_default() {
 }
 
 #[test]
+fn layers_lie_over_each_other() {
+    let base = "seed: 1\nsettle: 1s\nlate_after: 1s\ntarget: {gateway: {flags: {a: 1}}}\nalerts: {background: [A, B]}\n";
+    let file = "include: [base.yaml]\nseed: 2\nsettle: 2s\nlate_after: null\nalerts: {background: [C]}\n\
+        phases: [{name: a, for: 1s}]\nenvironments: {ci: {settle: 3s, target: {url: 'ws://127.0.0.1/ws'}}}\n";
+    let files = [("base.yaml", base), ("file.yaml", file)].map(|(path, text)| (path.into(), text.to_owned()));
+    let files = scenarios::load::from_memory(files.into());
+    let values = |options: &Options| {
+        let loaded = load_with(Path::new("file.yaml"), options, &files).expect("valid");
+        let value = |path: &str| {
+            let found = loaded.provenance.iter().find(|setting| setting.path == path);
+            found.map_or("-".to_owned(), |setting| format!("{} {}", setting.value, setting.origin))
+        };
+        ["seed", "settle", "late_after", "alerts.background", "target.gateway.flags.a", "target.url"]
+            .map(value)
+    };
+    let plain = [
+        "2 file.yaml:2:7",
+        "2s file.yaml:3:9",
+        "10s built-in",
+        "[C] file.yaml:5:22",
+        "1 base.yaml:4:31",
+        "-",
+    ];
+    assert_eq!(values(&Options::default()), plain);
+    let options = Options { env: Some("ci".into()), sets: vec!["seed=4".into()], no_faults: false };
+    let [seed, settle, _, _, flag, url] = values(&options);
+    assert_eq!([seed, settle, flag], ["4 --set seed=4", "3s file.yaml:7:29", "-"]);
+    assert!(url.starts_with("ws://127.0.0.1/ws file.yaml:7"), "{url}");
+}
+
+#[test]
 fn without_faults_phases_and_causes_stay() {
     let loaded = load("peak", &[], true);
     assert!(loaded.scenario.phases.iter().all(|phase| phase.faults.is_empty()));
     assert_eq!(loaded.scenario.phases.len(), 3);
     assert!(loaded.scenario.expect.fires[0].cause.is_some());
     assert!(!loaded.provenance.iter().any(|setting| setting.path.contains("gateway.latency")));
+}
+
+#[test]
+fn the_readme_example_loads() {
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
+    let example =
+        readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let files = |path: &Path| match path.ends_with("example.yaml") {
+        true => Ok(example.to_owned()),
+        false => files(path),
+    };
+    let loaded = load_with(Path::new("scenarios/example.yaml"), &Options::default(), &files);
+    assert!(loaded.expect("valid").problems.0.is_empty());
 }
 
 #[test]

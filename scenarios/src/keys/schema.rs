@@ -9,8 +9,6 @@ pub fn json_schema() -> Value {
     let mut schema = object("");
     schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".into(), json!("loadgen scenario"));
-    // A file that includes another need not repeat what that one says.
-    schema.remove("required");
     Value::Object(schema)
 }
 
@@ -19,7 +17,8 @@ fn object(pattern: &str) -> Map<String, Value> {
     let mut required = Vec::new();
     for (name, row) in children(pattern).filter(|(name, row)| *name != "*" && runs(row)) {
         properties.insert(name.to_owned(), of(row));
-        if row.default == Default::Required {
+        // Maps merge with those of an included file, so only items of lists must be whole.
+        if row.default == Default::Required && pattern.contains("[]") {
             required.push(json!(name));
         }
     }
@@ -90,7 +89,8 @@ fn kind(row: &KeyRow) -> Map<String, Value> {
 /// What a map of names or a list holds. An environment may hold any key of a file.
 fn under(row: &KeyRow, last: &str) -> Value {
     if row.path == "environments" {
-        return json!({ "$ref": "#" });
+        let doc = super::row("environments.*").map(|row| row.doc);
+        return json!({ "$ref": "#", "description": doc });
     }
     super::row(&super::join(row.path, last)).filter(|row| runs(row)).map_or(json!({}), |row| match row.path {
         "thresholds.*" => json!({ "anyOf": [{ "type": "string" }, of(row)] }),

@@ -31,7 +31,13 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "Files laid under this one, relative to it, later ones over earlier ones. An included file may not include.",
     ),
     key("environments", Named, Absent, "", "Overlays laid over the file by `--env NAME`."),
-    later("environments.*", "An overlay: any key but `version`, `name`, `include` and `environments`."),
+    key(
+        "environments.*",
+        Any,
+        Absent,
+        "{seed: 2}",
+        "An overlay: any key but `version`, `name`, `include` and `environments`.",
+    ),
     key(
         "clock",
         OneOf(&["real", "stretched", "virtual"]),

@@ -57,7 +57,11 @@ pub(super) fn lower(
         names.faults.push(fault_names(item));
         phases.extend(phase(item, name, clock, interval));
     }
-    if items.is_empty() && root.get("phases").is_none_or(|node| node.items().is_empty()) {
+    if items.is_empty()
+        && root
+            .get("phases")
+            .is_none_or(|node| matches!(&node.value, Value::Sequence(items) if items.is_empty()))
+    {
         names = Names { phases: vec!["run".to_owned()], faults: vec![Vec::new()] };
         phases.extend(only_phase(root, ramp));
     }
@@ -281,8 +285,11 @@ fn back(fields: &Fields<'_>) -> Back {
 
 /// Faults that cannot act on this target.
 pub(super) fn check_target(cx: &Context, phases: &[Phase], target: Option<&Target>) {
-    let Some(Target::Url(url)) = target else { return };
-    for fault in phases.iter().flat_map(|phase| &phase.faults) {
+    let faults = phases.iter().flat_map(|phase| &phase.faults);
+    let Some(Target::Url(url)) = target else {
+        return faults.for_each(|fault| check_process(cx, fault));
+    };
+    for fault in faults {
         let (what, hint) = match fault.kind {
             FaultKind::ProcessKill { .. }
             | FaultKind::ProcessPause { .. }
@@ -296,5 +303,19 @@ pub(super) fn check_target(cx: &Context, phases: &[Phase], target: Option<&Targe
             _ => continue,
         };
         cx.report(Problem::error(format!("the fault cannot act on {what}"), fault.span.clone()).hint(hint));
+    }
+}
+
+/// The run starts one process, the gateway.
+fn check_process(cx: &Context, fault: &Fault) {
+    let (FaultKind::ProcessKill { process, .. }
+    | FaultKind::ProcessPause { process }
+    | FaultKind::ProcessRestart { process, .. }) = &fault.kind
+    else {
+        return;
+    };
+    if process.value != "gateway" {
+        let place = process.span.as_ref().unwrap_or(&fault.span);
+        cx.report(unknown("process", &process.value, ["gateway"].into_iter(), place));
     }
 }

@@ -301,7 +301,7 @@ impl Builder<'_> {
                     if let Some(first) = seen.insert(scalar.text.clone(), node.span.clone()) {
                         let summary = format!("key `{}` is written twice in one map", scalar.text);
                         let problem = Problem::error(summary, node.span.clone());
-                        self.problems.push(problem.related(first.clone(), "first written here"));
+                        self.problems.push(problem.hint("keep one").related(first, "first written here"));
                     }
                     *key = Some(Key { text: scalar.text, span: node.span });
                 }
@@ -330,6 +330,9 @@ fn syntax_problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
     let tab = text[at..].find('\t').map(|offset| at + offset);
     let (at, hint) = match info {
         _ if info.contains("tab") => (tab.unwrap_or(at), "YAML indents with spaces: replace the tab"),
+        _ if info.contains("comments must be separated") => {
+            (at, "YAML takes # for a comment: quote a value that begins with it")
+        }
         _ if info.contains("mapping values are not allowed") => {
             (at, "quote a value that contains `: `; or check that this line is indented as the one above")
         }
