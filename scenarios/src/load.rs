@@ -55,17 +55,12 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, Problems> {
 
 /// Loads a scenario whose files come from `files`. Errors: as [`load`].
 pub fn load_with(path: &Path, options: &Options, files: Files<'_>) -> Result<Loaded, Problems> {
-<<<<<<< HEAD
-    let mut loading = Loading { files, sources: Vec::new(), problems: Vec::new() };
-    let Some(root) = loading.layers(path, options) else { return Err(loading.problems.into()) };
-=======
     let mut loading = Loading { files, sources: Vec::new(), problems: Vec::new(), incomplete: false };
     let Some(root) = loading.layers(path, options) else { return Err(loading.problems.into()) };
     if loading.incomplete {
         // What a layer that could not be read would have said cannot be called missing.
         return Err(loading.problems.into());
     }
->>>>>>> scenarios
     let pack = loading.pack(&root, path);
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let cx = Context::default();
@@ -108,11 +103,8 @@ struct Loading<'a> {
     files: Files<'a>,
     sources: Vec<Arc<Source>>,
     problems: Vec<Problem>,
-<<<<<<< HEAD
-=======
     /// Whether a layer is missing because its file could not be read.
     incomplete: bool,
->>>>>>> scenarios
 }
 
 impl Loading<'_> {
@@ -176,11 +168,6 @@ impl Loading<'_> {
         for item in items {
             let Some(name) = item.expect_text("a file name", &mut self.problems) else { continue };
             let folder = path.parent().unwrap_or(Path::new(""));
-<<<<<<< HEAD
-            let Some(mut node) = self.file(&folder.join(name), Some(&item.span)) else { continue };
-            for key in ["include", "environments"] {
-                if let Some(inner) = take(&mut node, key) {
-=======
             let Some(mut node) = self.file(&folder.join(name), Some(&item.span)) else {
                 self.incomplete = true;
                 continue;
@@ -188,7 +175,6 @@ impl Loading<'_> {
             for key in ["include", "environments"] {
                 if let Some(inner) = take(&mut node, key) {
                     self.incomplete = true;
->>>>>>> scenarios
                     let problem = Problem::error(format!("an included file has `{key}`"), inner.head());
                     let problem = problem.hint("move it to the file that includes");
                     self.problems.push(problem.related(item.span.clone(), "included here"));

@@ -94,26 +94,6 @@ pub(crate) fn scenario(cx: &Context, root: &Node, stem: &str, pack: Option<&Pack
     let alerts = alerts.map(|alerts| alerts::silences(&fields.map("alerts"), &names, alerts));
     let expect = expect::lower(&fields.map("expect"), &names);
     let thresholds = thresholds::lower(&fields, &names);
-<<<<<<< HEAD
-    let history = fields.map("history");
-    Some(Scenario {
-        name: fields.word("name").map_or_else(|| stem.to_owned(), |name| name.value),
-        seed: fields.read("seed", fields::integer)?.value,
-        starts_at: starts_at(&fields, clock.as_ref()),
-        clock: clock?,
-        history: History {
-            warmup: history.read("warmup", units::duration)?.value,
-            length: history.read("length", units::duration),
-        },
-        target: target?,
-        pack: fields.word("pack"),
-        alerts: alerts?,
-        population,
-        traffic,
-        settle: fields.read("settle", units::duration)?.value,
-        settle_max: fields.read("settle_max", units::duration)?.value,
-        late_after: fields.read("late_after", units::duration)?.value,
-=======
     let history = history(&fields.map("history"));
     let seed = fields.read("seed", fields::integer);
     let times = ["settle", "settle_max", "late_after"].map(|key| fields.read(key, units::duration));
@@ -136,22 +116,18 @@ pub(crate) fn scenario(cx: &Context, root: &Node, stem: &str, pack: Option<&Pack
         settle: settle?,
         settle_max: settle_max?,
         late_after: late_after?,
->>>>>>> scenarios
         phases,
         expect: expect?,
         thresholds,
     })
 }
 
-<<<<<<< HEAD
-=======
 fn history(fields: &Fields<'_>) -> Option<History> {
     let warmup = fields.read("warmup", units::duration);
     let length = fields.read("length", units::duration);
     Some(History { warmup: warmup?.value, length })
 }
 
->>>>>>> scenarios
 fn version(fields: &Fields<'_>) {
     let Some(version) = fields.read("version", fields::integer) else { return };
     if version.value != VERSION {
@@ -185,9 +161,6 @@ fn file_ref(text: &Spanned<String>) -> FileRef {
     let folder = text.span.as_ref().map(|span| crate::load::folder_of(&span.source)).unwrap_or_default();
     FileRef { path: folder.join(&text.value), embedded: None }
 }
-<<<<<<< HEAD
-=======
 
 #[cfg(test)]
 mod tests;
->>>>>>> scenarios

@@ -116,8 +116,6 @@ fn provenance_names_file_pack_and_default() {
 }
 
 #[test]
-<<<<<<< HEAD
-=======
 fn layers_lie_over_each_other() {
     let base = "seed: 1\nsettle: 1s\nlate_after: 1s\ntarget: {gateway: {flags: {a: 1}}}\nalerts: {background: [A, B]}\n";
     let file = "include: [base.yaml]\nseed: 2\nsettle: 2s\nlate_after: null\nalerts: {background: [C]}\n\
@@ -149,7 +147,6 @@ fn layers_lie_over_each_other() {
 }
 
 #[test]
->>>>>>> scenarios
 fn without_faults_phases_and_causes_stay() {
     let loaded = load("peak", &[], true);
     assert!(loaded.scenario.phases.iter().all(|phase| phase.faults.is_empty()));
@@ -159,8 +156,6 @@ fn without_faults_phases_and_causes_stay() {
 }
 
 #[test]
-<<<<<<< HEAD
-=======
 fn the_readme_example_loads() {
     let readme =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
@@ -175,7 +170,6 @@ fn the_readme_example_loads() {
 }
 
 #[test]
->>>>>>> scenarios
 fn the_reference_is_the_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("REFERENCE.md");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

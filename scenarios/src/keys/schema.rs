@@ -9,11 +9,6 @@ pub fn json_schema() -> Value {
     let mut schema = object("");
     schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".into(), json!("loadgen scenario"));
-<<<<<<< HEAD
-    // A file that includes another need not repeat what that one says.
-    schema.remove("required");
-=======
->>>>>>> scenarios
     Value::Object(schema)
 }
 
@@ -22,12 +17,8 @@ fn object(pattern: &str) -> Map<String, Value> {
     let mut required = Vec::new();
     for (name, row) in children(pattern).filter(|(name, row)| *name != "*" && runs(row)) {
         properties.insert(name.to_owned(), of(row));
-<<<<<<< HEAD
-        if row.default == Default::Required {
-=======
         // Maps merge with those of an included file, so only items of lists must be whole.
         if row.default == Default::Required && pattern.contains("[]") {
->>>>>>> scenarios
             required.push(json!(name));
         }
     }
@@ -98,12 +89,8 @@ fn kind(row: &KeyRow) -> Map<String, Value> {
 /// What a map of names or a list holds. An environment may hold any key of a file.
 fn under(row: &KeyRow, last: &str) -> Value {
     if row.path == "environments" {
-<<<<<<< HEAD
-        return json!({ "$ref": "#" });
-=======
         let doc = super::row("environments.*").map(|row| row.doc);
         return json!({ "$ref": "#", "description": doc });
->>>>>>> scenarios
     }
     super::row(&super::join(row.path, last)).filter(|row| runs(row)).map_or(json!({}), |row| match row.path {
         "thresholds.*" => json!({ "anyOf": [{ "type": "string" }, of(row)] }),

@@ -31,9 +31,6 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "Files laid under this one, relative to it, later ones over earlier ones. An included file may not include.",
     ),
     key("environments", Named, Absent, "", "Overlays laid over the file by `--env NAME`."),
-<<<<<<< HEAD
-    later("environments.*", "An overlay: any key but `version`, `name`, `include` and `environments`."),
-=======
     key(
         "environments.*",
         Any,
@@ -41,7 +38,6 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "{seed: 2}",
         "An overlay: any key but `version`, `name`, `include` and `environments`.",
     ),
->>>>>>> scenarios
     key(
         "clock",
         OneOf(&["real", "stretched", "virtual"]),

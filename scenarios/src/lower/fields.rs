@@ -39,11 +39,8 @@ pub(crate) struct Fields<'a> {
     pattern: String,
     /// Where a missing key is reported.
     place: Span,
-<<<<<<< HEAD
-=======
     /// Something else stands where the map should; that has been said, what is missing need not be.
     is_wrong: bool,
->>>>>>> scenarios
 }
 
 impl<'a> Fields<'a> {
@@ -55,9 +52,6 @@ impl<'a> Fields<'a> {
             let problem = Problem::error(format!("expected a map, found {}", node.kind()), node.head());
             cx.report(problem.hint(format!("its keys are {}, ...", keys.join(", "))));
         }
-<<<<<<< HEAD
-        Fields { cx, node: is_map.then_some(node), pattern: pattern.to_owned(), place: node.head() }
-=======
         Fields {
             cx,
             node: is_map.then_some(node),
@@ -65,7 +59,6 @@ impl<'a> Fields<'a> {
             place: node.head(),
             is_wrong: !is_map,
         }
->>>>>>> scenarios
     }
 
     pub(crate) fn place(&self) -> Span {
@@ -77,9 +70,6 @@ impl<'a> Fields<'a> {
         let pattern = keys::join(&self.pattern, key);
         match self.get(key) {
             Some(node) => Fields::new(self.cx, node, &pattern),
-<<<<<<< HEAD
-            None => Fields { cx: self.cx, node: None, pattern, place: self.place.clone() },
-=======
             None => Fields {
                 cx: self.cx,
                 node: None,
@@ -87,7 +77,6 @@ impl<'a> Fields<'a> {
                 place: self.place.clone(),
                 is_wrong: self.is_wrong,
             },
->>>>>>> scenarios
         }
     }
 
@@ -122,12 +111,9 @@ impl<'a> Fields<'a> {
 
     /// Reports that `key` must be there.
     pub(crate) fn missing(&self, key: &str) {
-<<<<<<< HEAD
-=======
         if self.is_wrong {
             return;
         }
->>>>>>> scenarios
         let row = keys::row(&keys::join(&self.pattern, key));
         let example = row.map(|row| row.example).filter(|example| !example.is_empty()).unwrap_or("...");
         let problem = Problem::error(format!("`{key}` is missing"), self.place.clone());

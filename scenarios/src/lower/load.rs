@@ -42,11 +42,7 @@ fn group(fields: &Fields<'_>, name: Spanned<String>) -> Option<Population> {
     let backoff = reconnect.read("backoff", units::duration_range);
     let jitter = reconnect.one_of("jitter", &jitter);
     let connect_rate = positive(fields, "connect_rate", fields.read("connect_rate", units::rate));
-<<<<<<< HEAD
-    let churn = fields.read("churn", units::share_per_minute)?.value;
-=======
     let churn = fields.read("churn", units::share_per_minute);
->>>>>>> scenarios
     let executor = match executor?.value {
         Vus::Constant => {
             surplus(fields, &["startVUs", "stages"], "ramping-vus");
@@ -59,11 +55,7 @@ fn group(fields: &Fields<'_>, name: Spanned<String>) -> Option<Population> {
         }
     };
     let reconnect = Reconnect { backoff: backoff?.value, jitter: jitter?.value };
-<<<<<<< HEAD
-    Some(Population { name, executor, connect_rate, churn, reconnect })
-=======
     Some(Population { name, executor, connect_rate, churn: churn?.value, reconnect })
->>>>>>> scenarios
 }
 
 /// A value that the executor needs.

@@ -57,15 +57,11 @@ pub(super) fn lower(
         names.faults.push(fault_names(item));
         phases.extend(phase(item, name, clock, interval));
     }
-<<<<<<< HEAD
-    if items.is_empty() && root.get("phases").is_none_or(|node| node.items().is_empty()) {
-=======
     if items.is_empty()
         && root
             .get("phases")
             .is_none_or(|node| matches!(&node.value, Value::Sequence(items) if items.is_empty()))
     {
->>>>>>> scenarios
         names = Names { phases: vec!["run".to_owned()], faults: vec![Vec::new()] };
         phases.extend(only_phase(root, ramp));
     }
@@ -289,16 +285,11 @@ fn back(fields: &Fields<'_>) -> Back {
 
 /// Faults that cannot act on this target.
 pub(super) fn check_target(cx: &Context, phases: &[Phase], target: Option<&Target>) {
-<<<<<<< HEAD
-    let Some(Target::Url(url)) = target else { return };
-    for fault in phases.iter().flat_map(|phase| &phase.faults) {
-=======
     let faults = phases.iter().flat_map(|phase| &phase.faults);
     let Some(Target::Url(url)) = target else {
         return faults.for_each(|fault| check_process(cx, fault));
     };
     for fault in faults {
->>>>>>> scenarios
         let (what, hint) = match fault.kind {
             FaultKind::ProcessKill { .. }
             | FaultKind::ProcessPause { .. }
@@ -314,8 +305,6 @@ pub(super) fn check_target(cx: &Context, phases: &[Phase], target: Option<&Targe
         cx.report(Problem::error(format!("the fault cannot act on {what}"), fault.span.clone()).hint(hint));
     }
 }
-<<<<<<< HEAD
-=======
 
 /// The run starts one process, the gateway.
 fn check_process(cx: &Context, fault: &Fault) {
@@ -330,4 +319,3 @@ fn check_process(cx: &Context, fault: &Fault) {
         cx.report(unknown("process", &process.value, ["gateway"].into_iter(), place));
     }
 }
->>>>>>> scenarios

@@ -33,14 +33,10 @@ pub(super) fn lower(root: &Fields<'_>) -> Option<Target> {
 
 fn url(fields: &Fields<'_>) -> Option<Target> {
     fields.one_of("protocol", &[("im.v1", ())]);
-<<<<<<< HEAD
-    let url = fields.text("url")?;
-=======
     let url = fields.text("url");
     let (token, headers) = (token(fields), headers(fields));
     let (admin, metrics) = (fields.text("admin"), fields.text("metrics"));
     let url = url?;
->>>>>>> scenarios
     let place = url.span.clone().unwrap_or_else(|| fields.place());
     let rest = url.value.split_once("://").filter(|(scheme, _)| matches!(*scheme, "ws" | "wss"));
     match rest {
@@ -55,17 +51,7 @@ fn url(fields: &Fields<'_>) -> Option<Target> {
             }
         }
     }
-<<<<<<< HEAD
-    Some(Target::Url(Box::new(UrlTarget {
-        url,
-        token: token(fields),
-        admin: fields.text("admin"),
-        metrics: fields.text("metrics")?,
-        headers: headers(fields),
-    })))
-=======
     Some(Target::Url(Box::new(UrlTarget { url, token, admin, metrics: metrics?, headers })))
->>>>>>> scenarios
 }
 
 fn token(fields: &Fields<'_>) -> Option<Spanned<String>> {
