@@ -11,5 +11,5 @@ struct Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    gateway::server::main(&Cli::parse().flags)
+    gateway::server::main(&Cli::parse().flags).into()
 }

@@ -287,13 +287,13 @@ impl ProcessMetrics {
 }
 
 /// The whole life of a gateway process. Exit code 113: its environment does not let it start.
-pub fn main(flags: &Flags) -> std::process::ExitCode {
+pub fn main(flags: &Flags) -> u8 {
     // Before the first thread starts, so that all threads inherit the mask and none is interrupted.
     let signals = match Signals::block() {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("error: cannot read signals: {error}");
-            return 1.into();
+            return 1;
         }
     };
     if flags.follow_stdin {
@@ -311,11 +311,11 @@ pub fn main(flags: &Flags) -> std::process::ExitCode {
             });
             println!("{listening}");
             server.serve(&signals);
-            std::process::ExitCode::SUCCESS
+            0
         }
         Err(error) => {
             eprintln!("error: {error}");
-            113.into()
+            113
         }
     }
 }

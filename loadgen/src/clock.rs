@@ -57,6 +57,13 @@ impl RuleClock {
         piece.rule_begin.after(passed.mul_f64(piece.factor()).min(piece.stands_for))
     }
 
+    /// The moment on the wall that a rule time stood for; `None` before the first phase.
+    pub fn wall_time(&self, at: Millis) -> Option<Time> {
+        let piece = self.pieces.iter().rev().find(|piece| piece.rule_begin < at).or(self.pieces.first())?;
+        let factor = if self.is_real { 1.0 } else { piece.factor() };
+        Some(piece.begin + at.since(piece.rule_begin).div_f64(factor))
+    }
+
     /// The next scrape: when on the wall, and its stamp. `None` after the last of a stretched phase.
     pub fn next_slot(&self) -> Option<(Time, Millis)> {
         let passed = self.interval.saturating_mul(u32::try_from(self.slots + 1).unwrap_or(u32::MAX));

@@ -1,8 +1,8 @@
 //! The run itself: one loop that connects, breaks, heals, scrapes and listens for signals, in the order of time.
 
 use crate::clock::RuleClock;
-use crate::fleet::figures::{FleetFigures, Second};
 use crate::fleet::Fleet;
+use crate::fleet::figures::{FleetFigures, Second};
 use crate::progress::Progress;
 use crate::scrape::Scraper;
 use crate::target::OwnGateway;
@@ -16,13 +16,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 use wire::sys::{Signal, Signals};
 use wire::time::Time;
 
 /// How far ahead of its begin a phase is announced to the clients' threads.
 const ANNOUNCE: Duration = Duration::from_millis(5);
-/// How often the fleet is looked at.
+/// How often fleet, target and signals are looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// Longest time for all clients to connect, beyond what the plan takes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -121,7 +120,7 @@ pub struct Conductor<'a> {
     /// What is broken, on disk.
     pub journal: Journal,
     /// Ctrl-C.
-    pub signals: AsyncFd<Signals>,
+    pub signals: Signals,
     /// What the user sees meanwhile.
     pub progress: Progress,
     /// Clients of the population.
@@ -175,7 +174,12 @@ impl Conductor<'_> {
         }
         self.settle(&mut state).await;
         self.progress.done();
-        let (figures, connects) = self.hand_over(&mut state).await;
+        self.hand_over(&mut state).await;
+        let connects = (
+            self.fleet.count(|gauges| gauges.connect_attempts.get()),
+            self.fleet.count(|gauges| gauges.connect_failed.get()),
+        );
+        let figures = self.fleet.stop();
         if let Some(gateway) = self.gateway.take() {
             gateway.stop(Duration::from_secs(8));
         }
@@ -233,7 +237,9 @@ impl Conductor<'_> {
             (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
         };
         if let Err(error) = laid {
-            state.incidents.push(format!("no history could be laid, so windows longer than the run see only the run: {error}"));
+            state.incidents.push(format!(
+                "no history could be laid, so windows longer than the run see only the run: {error}"
+            ));
         }
     }
 
@@ -277,7 +283,8 @@ impl Conductor<'_> {
             return None;
         }
         let background = &self.scenario.alerts.background;
-        let active = assertions::verdict::active_before_fault(&self.watch.events, self.watch.last, background);
+        let active =
+            assertions::verdict::active_before_fault(&self.watch.events, self.watch.last, background);
         let names: Vec<String> = active.iter().map(|episode| episode.name().to_owned()).collect();
         (!names.is_empty()).then_some(Cut::ActiveBeforeFault(names))
     }
@@ -301,7 +308,9 @@ impl Conductor<'_> {
         let fault = crate::faults::runnable(&planned.kind);
         let name = planned.name.value.clone();
         if let Err(error) = self.journal.inject(&name, &self.target.base_url) {
-            return state.incidents.push(format!("{name} was not put in: its journal cannot be written: {error}"));
+            return state
+                .incidents
+                .push(format!("{name} was not put in: its journal cannot be written: {error}"));
         }
         let lease = self.scenario.phases[phase].real + LEASE_MARGIN;
         self.fleet.disturbed(Time::now());
@@ -385,18 +394,13 @@ impl Conductor<'_> {
         }
     }
 
-    async fn hand_over(&mut self, state: &mut State) -> (FleetFigures, (u64, u64)) {
+    async fn hand_over(&mut self, state: &mut State) {
         self.fleet.hand_over();
         let until = Time::now() + Duration::from_secs(10);
         while !self.fleet.has_handed_over() && Time::now() < until {
             self.take_seconds(state);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        let connects = (
-            self.fleet.count(|gauges| gauges.connect_attempts.get()),
-            self.fleet.count(|gauges| gauges.connect_failed.get()),
-        );
-        (self.fleet.stop(), connects)
     }
 
     async fn wait(&mut self, length: Duration, state: &mut State) {
@@ -417,19 +421,17 @@ impl Conductor<'_> {
             self.pass(next.since(now), state).await;
             self.take_seconds(state);
             self.look_at_target(state);
+            if matches!(self.signals.next(), Some(Signal::Interrupt | Signal::Terminate)) {
+                state.cut.get_or_insert(Cut::Interrupted);
+            }
         }
     }
 
-    /// Sleeps, unless a scrape ends or a signal comes.
+    /// Sleeps, unless a scrape ends.
     async fn pass(&mut self, length: Duration, state: &mut State) {
         let scraping = state.scraping.as_mut();
         tokio::select! {
             () = tokio::time::sleep(length) => {}
-            signal = next_signal(&self.signals) => {
-                if matches!(signal, Signal::Interrupt | Signal::Terminate) {
-                    state.cut.get_or_insert(Cut::Interrupted);
-                }
-            }
             (at, factor, result) = async {
                 match scraping {
                     Some((at, factor, scrape)) => (*at, *factor, scrape.await),
@@ -505,20 +507,6 @@ fn window(phase: &scenarios::scenario::Phase, fault: &scenarios::scenario::Fault
     let length = crate::faults::length(fault);
     let end = begin + phase.to_wall(length);
     Window { begin, end: (end < phase.real).then_some(end) }
-}
-
-async fn next_signal(signals: &AsyncFd<Signals>) -> Signal {
-    loop {
-        match signals.readable().await {
-            Ok(mut ready) => {
-                if let Some(signal) = signals.get_ref().next() {
-                    return signal;
-                }
-                ready.clear_ready();
-            }
-            Err(_) => std::future::pending().await,
-        }
-    }
 }
 
 fn cpu_time() -> Duration {

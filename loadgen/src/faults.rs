@@ -40,7 +40,9 @@ pub fn parameters(kind: &FaultKind) -> String {
             format!("{} for {}", format_duration(delay.value), share.value)
         }
         FaultKind::GatewayLatency { delay, .. } => format_duration(delay.value),
-        FaultKind::GatewayFailureRate { share, pick: scenario::Pick::Even } => format!("{}, even", share.value),
+        FaultKind::GatewayFailureRate { share, pick: scenario::Pick::Even } => {
+            format!("{}, even", share.value)
+        }
         FaultKind::GatewayFailureRate { share, .. } => share.value.to_string(),
         FaultKind::ProcessKill { process, .. } | FaultKind::ProcessPause { process } => process.value.clone(),
         FaultKind::ProcessRestart { process, down_for } => {

@@ -1,3 +1,7 @@
-//! One run, start to verdict.
+//! Parse, do, exit code.
 
-fn main() {}
+use clap::Parser as _;
+
+fn main() -> std::process::ExitCode {
+    loadgen::cli::main(loadgen::cli::Cli::parse()).into()
+}

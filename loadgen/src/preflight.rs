@@ -122,7 +122,9 @@ pub fn output(folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&probe, b""))
         .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|error| format!("cannot write to {}: {error}; choose another folder with --out", folder.display()))
+        .map_err(|error| {
+            format!("cannot write to {}: {error}; choose another folder with --out", folder.display())
+        })
 }
 
 #[cfg(test)]
@@ -131,7 +133,11 @@ mod tests {
 
     #[test]
     fn a_usual_run_is_let_through_and_an_absurd_one_is_not() {
-        assert!(findings(Needs { clients: 1000, own_gateway: true }).iter().all(|finding| finding.refusal.is_none()));
+        assert!(
+            findings(Needs { clients: 1000, own_gateway: true })
+                .iter()
+                .all(|finding| finding.refusal.is_none())
+        );
         let absurd = findings(Needs { clients: u32::MAX, own_gateway: true });
         assert!(absurd.iter().any(|finding| finding.name == "memory" && finding.refusal.is_some()));
     }

@@ -79,7 +79,8 @@ pub fn prepare(path: &Path, options: &Options) -> Result<Prepared, Problems> {
     if problems.has_errors() {
         return Err(problems);
     }
-    let scenario_sha256 = loaded.sources.first().map_or_else(String::new, |source| sha256(source.text.as_bytes()));
+    let scenario_sha256 =
+        loaded.sources.first().map_or_else(String::new, |source| sha256(source.text.as_bytes()));
     let rules_sha256 = hex(&hash.finalize());
     Ok(Prepared { loaded, scenario_sha256, groups, rules_sha256, routes, warnings: problems.0 })
 }
@@ -95,11 +96,10 @@ fn read(file: &Spanned<FileRef>, problems: &mut Vec<Problem>) -> Option<Arc<Sour
         (Err(error), span) => {
             let mut problem = Problem {
                 span: span.clone(),
-                ..Problem::error(format!("cannot read {name}: {error}"), scenarios::span::Span::new(
-                    Arc::new(Source { name, text: String::new() }),
-                    0,
-                    0,
-                ))
+                ..Problem::error(
+                    format!("cannot read {name}: {error}"),
+                    scenarios::span::Span::new(Arc::new(Source { name, text: String::new() }), 0, 0),
+                )
             };
             problem.hint = Some("the path is relative to the folder of the scenario".into());
             problems.push(problem);
@@ -109,8 +109,14 @@ fn read(file: &Spanned<FileRef>, problems: &mut Vec<Problem>) -> Option<Arc<Sour
 }
 
 /// Alerts and receivers that the scenario names must exist.
-fn check_names(scenario: &Scenario, groups: &[Group], routes: Option<&Alertmanager>, problems: &mut Vec<Problem>) {
-    let alerts: Vec<&Rule> = groups.iter().flat_map(|group| &group.rules).filter(|rule| rule.is_alert()).collect();
+fn check_names(
+    scenario: &Scenario,
+    groups: &[Group],
+    routes: Option<&Alertmanager>,
+    problems: &mut Vec<Problem>,
+) {
+    let alerts: Vec<&Rule> =
+        groups.iter().flat_map(|group| &group.rules).filter(|rule| rule.is_alert()).collect();
     let expect = &scenario.expect;
     let named = expect.fires.iter().map(|entry| &entry.alert);
     let named = named.chain(expect.may_fire.iter().map(|entry| &entry.alert));
@@ -140,15 +146,22 @@ fn check_names(scenario: &Scenario, groups: &[Group], routes: Option<&Alertmanag
 /// A bound shorter than the rule's own `for` can never be met.
 fn check_bounds(entry: &scenarios::scenario::Fires, alerts: &[&Rule], problems: &mut Vec<Problem>) {
     let labelled = |rule: &&&Rule| {
-        entry.labels.iter().all(|(name, value)| rule.label(&name.value).is_none_or(|label| label == value.value))
+        entry
+            .labels
+            .iter()
+            .all(|(name, value)| rule.label(&name.value).is_none_or(|label| label == value.value))
     };
-    let meant: Vec<_> = alerts.iter().filter(|rule| rule.name == entry.alert.value).filter(labelled).collect();
+    let meant: Vec<_> =
+        alerts.iter().filter(|rule| rule.name == entry.alert.value).filter(labelled).collect();
     let Some(hold) = meant.iter().map(|rule| rule.hold()).min() else { return };
     if let Some(bound) = entry.fires_within.as_ref().filter(|bound| bound.value < hold)
         && let Some(span) = &bound.span
     {
         let hold = scenarios::units::format_duration(hold);
-        let problem = Problem::error(format!("no run could meet this: the rule holds `for: {hold}` first"), span.clone());
+        let problem = Problem::error(
+            format!("no run could meet this: the rule holds `for: {hold}` first"),
+            span.clone(),
+        );
         problems.push(problem.hint(format!("allow more than {hold}")));
     }
 }

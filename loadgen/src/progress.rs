@@ -50,13 +50,21 @@ impl Progress {
     /// Clients are in.
     pub fn connected(&self, connected: u64, clients: u64, took: Duration) {
         let mark = if connected == clients { "✓" } else { "✗" };
-        self.line(&format!("connect    {mark}  {connected} of {clients} clients in {:.1} s", took.as_secs_f64()));
+        self.line(&format!(
+            "connect    {mark}  {connected} of {clients} clients in {:.1} s",
+            took.as_secs_f64()
+        ));
     }
 
     /// A phase begins.
     pub fn phase(&mut self, phase: &Phase) {
         self.phase = phase.name.value.clone();
-        self.line(&format!("{:<10} …  {} for {}", self.phase, format_duration(phase.real), format_duration(phase.stands_for)));
+        self.line(&format!(
+            "{:<10} …  {} for {}",
+            self.phase,
+            format_duration(phase.real),
+            format_duration(phase.stands_for)
+        ));
     }
 
     /// A phase is over.
@@ -80,7 +88,8 @@ impl Progress {
         self.live(|| {
             let p99 = second.latency.histogram().value_at_quantile(0.99) as f64 / 1000.0;
             let firing = events.iter().filter(|event| event.transition == Transition::Firing).count();
-            let ended = events.iter().filter(|event| matches!(event.transition, Transition::Resolved(_))).count();
+            let ended =
+                events.iter().filter(|event| matches!(event.transition, Transition::Resolved(_))).count();
             format!(
                 "{:<10} {clients} clients  {} of {}/s  p99 {p99:.1} ms  {} firing",
                 self.phase,

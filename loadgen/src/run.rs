@@ -4,8 +4,8 @@ use crate::clock::RuleClock;
 use crate::conduct::{Conductor, Facts};
 use crate::fleet::plan::{Arrivals, Recipients, Segment, Traffic};
 use crate::fleet::{Backoff, Fleet, Jitter, Orders};
-use crate::prepare::Prepared;
 use crate::preflight::{self, Needs};
+use crate::prepare::Prepared;
 use crate::progress::Progress;
 use crate::scrape::Scraper;
 use crate::target::OwnGateway;
@@ -20,7 +20,6 @@ use scenarios::scenario::{self, PopulationExecutor, Recipient, Scenario, Target,
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 use wire::sys::Signals;
 
 /// Shortest history behind a run, so that rules with short windows see a past too.
@@ -79,7 +78,8 @@ pub fn run(prepared: &Prepared, settings: &Settings, signals: Signals) -> Result
     if !refusals.is_empty() {
         return Err(Refusal::preflight(refusals.join("\n")));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refusal::tool)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refusal::tool)?;
     let facts = runtime.block_on(conduct(prepared, &run_id, needs.clients, started, signals))?;
     let told = crate::record::tell(prepared, settings, &run_id, started, &facts);
     crate::record::write(&told, &folder, settings).map_err(Refusal::tool)?;
@@ -94,9 +94,12 @@ async fn conduct(
     signals: Signals,
 ) -> Result<Facts, Refusal> {
     let scenario = prepared.scenario();
-    let signals = AsyncFd::new(signals).map_err(Refusal::tool)?;
-    let journal = Journal::create(&journal::folder(), run_id)
-        .map_err(|error| Refusal::preflight(format!("cannot write the fault journal in {}: {error}", journal::folder().display())))?;
+    let journal = Journal::create(&journal::folder(), run_id).map_err(|error| {
+        Refusal::preflight(format!(
+            "cannot write the fault journal in {}: {error}",
+            journal::folder().display()
+        ))
+    })?;
     let key = key();
     let gateway = start_gateway(scenario, clients, &key)?;
     let base_url = format!("http://{}", gateway.address);
@@ -133,7 +136,9 @@ async fn conduct(
 
 fn start_gateway(scenario: &Scenario, clients: u32, key: &str) -> Result<OwnGateway, Refusal> {
     let Target::Gateway { flags } = &scenario.target else {
-        return Err(Refusal::preflight("this version runs its own gateway only: write `target: {gateway: {}}`"));
+        return Err(Refusal::preflight(
+            "this version runs its own gateway only: write `target: {gateway: {}}`",
+        ));
     };
     let mut arguments = Vec::new();
     for (name, value) in flags {
@@ -158,11 +163,14 @@ fn clients(scenario: &Scenario) -> Result<u32, Refusal> {
             PopulationExecutor::ConstantVus { vus } => vus.value,
             PopulationExecutor::RampingVus { .. } => {
                 let name = &population.name.value;
-                return Err(Refusal::preflight(format!("population {name}: this version runs constant-vus only")));
+                return Err(Refusal::preflight(format!(
+                    "population {name}: this version runs constant-vus only"
+                )));
             }
         };
     }
-    u32::try_from(clients).map_err(|_| Refusal::preflight(format!("{clients} clients are more than can be numbered")))
+    u32::try_from(clients)
+        .map_err(|_| Refusal::preflight(format!("{clients} clients are more than can be numbered")))
 }
 
 fn clock(scenario: &Scenario, started: jiff::Timestamp) -> RuleClock {
@@ -250,7 +258,9 @@ fn traffic(traffic: &scenario::Traffic) -> Result<Traffic, Refusal> {
         Recipient::Itself => Recipients::Sender,
         Recipient::Group(group) => {
             let name = &traffic.name.value;
-            return Err(Refusal::preflight(format!("traffic {name}: this version sends to no groups yet (group:{group})")));
+            return Err(Refusal::preflight(format!(
+                "traffic {name}: this version sends to no groups yet (group:{group})"
+            )));
         }
     };
     let body_bytes = usize::try_from(traffic.size.value).unwrap_or(usize::MAX);
@@ -259,6 +269,7 @@ fn traffic(traffic: &scenario::Traffic) -> Result<Traffic, Refusal> {
 
 fn run_id(name: &str, started: jiff::Timestamp) -> String {
     let stamp = started.strftime("%Y%m%d-%H%M%S");
-    let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let safe: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
     format!("{safe}-{stamp}-{}", std::process::id())
 }

@@ -34,6 +34,8 @@ pub struct Watch {
     pub gaps: u64,
     /// The last evaluation.
     pub last: Millis,
+    /// Length of the synthetic past, once it is laid.
+    pub history: Option<Duration>,
 }
 
 /// How the past is laid.
@@ -68,15 +70,22 @@ impl Watch {
             scrapes: 0,
             gaps: 0,
             last: start,
+            history: None,
         }
     }
 
     /// Lays the healthy past from the warm-up's first and last exposition, `span` apart on the wall.
     pub fn lay_past(&mut self, past: Past, begin: &str, end: &str, span: Duration) -> Result<(), String> {
-        let read = |text: &str| -> Result<Vec<Sample>, String> { exposition::parse(text).map_err(|error| error.to_string()) };
+        let read = |text: &str| -> Result<Vec<Sample>, String> {
+            exposition::parse(text).map_err(|error| error.to_string())
+        };
         let (begin, end) = (read(begin)?, read(end)?);
-        let failures = [Matcher::new("__name__", Op::Matches, ".*(_failed|_errors|_timeout|_expired|_duplication|_refused).*")
-            .map_err(|problem| problem.to_string())?];
+        let failures = [Matcher::new(
+            "__name__",
+            Op::Matches,
+            ".*(_failed|_errors|_timeout|_expired|_duplication|_refused).*",
+        )
+        .map_err(|problem| problem.to_string())?];
         let history = History {
             until: past.until,
             length: past.length,
@@ -87,6 +96,7 @@ impl Watch {
             failures: &failures,
         };
         self.grid.lay_history(&mut self.store, &history);
+        self.history = Some(past.length);
         Ok(())
     }
 
@@ -119,11 +129,10 @@ impl Watch {
         self.errors.extend(evaluation.errors);
         let Some(pipeline) = &mut self.pipeline else { return };
         for sent in evaluation.sends {
-            pipeline.receive(at, Posted {
-                labels: sent.labels,
-                starts_at: Some(sent.starts_at),
-                ends_at: Some(sent.ends_at),
-            });
+            pipeline.receive(
+                at,
+                Posted { labels: sent.labels, starts_at: Some(sent.starts_at), ends_at: Some(sent.ends_at) },
+            );
         }
         self.notifications.extend(pipeline.advance(at));
     }

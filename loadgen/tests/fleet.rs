@@ -66,7 +66,12 @@ fn wait(fleet: &mut Fleet, what: &str, mut done: impl FnMut(&mut Fleet) -> bool)
 }
 
 /// Connects all, sends for `length`, waits until as much has arrived as was confirmed (or `settle` has passed), and stops.
-fn run(orders: Orders, length: Duration, settle: Duration, mut during: impl FnMut(&mut Fleet)) -> FleetFigures {
+fn run(
+    orders: Orders,
+    length: Duration,
+    settle: Duration,
+    mut during: impl FnMut(&mut Fleet),
+) -> FleetFigures {
     let clients = u64::from(orders.clients);
     let mut fleet = Fleet::start(orders).unwrap();
     fleet.connect(Time::now());
@@ -93,7 +98,11 @@ fn every_message_is_delivered_once_and_counted_once() {
     let orders = orders(gateway.address, 1000, 2000.0, Recipients::RandomUser);
     let figures = run(orders, Duration::from_secs(2), Duration::from_secs(5), |_| {});
     let (counts, phase) = figures.total();
-    assert_eq!((counts.planned(), counts.of(Class::Delivered), counts.duplicates), (4000, 4000, 0), "{counts:?}");
+    assert_eq!(
+        (counts.planned(), counts.of(Class::Delivered), counts.duplicates),
+        (4000, 4000, 0),
+        "{counts:?}"
+    );
     assert_eq!((phase.latency.histogram().len(), phase.reordered, figures.unexpected), (4000, 0, 0));
     assert!(phase.latency.histogram().value_at_quantile(0.5) < 100_000);
 }

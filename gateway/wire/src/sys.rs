@@ -107,6 +107,12 @@ impl std::os::fd::AsFd for Signals {
     }
 }
 
+impl std::os::fd::AsRawFd for Signals {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,101 @@
+//! The command line. One file a subcommand; each gives an exit code.
+
+mod explain;
+mod run;
+
+use crate::preflight::{self, Needs};
+use assertions::exit;
+use scenarios::Options;
+use std::path::PathBuf;
+
+/// Proves that alerts fire: loads a WebSocket gateway, breaks it on time, and judges its alerts and SLOs.
+#[derive(Debug, clap::Parser)]
+#[command(name = "loadgen", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run a scenario and judge it
+    Run(run::Arguments),
+    /// Print every value in force and where it comes from; start nothing
+    Explain(ScenarioArguments),
+    /// Print the JSON Schema of scenario files, for editors
+    Schema {
+        /// The schema of result.json instead
+        #[arg(long)]
+        result: bool,
+    },
+    /// Say what this machine can run
+    Doctor {
+        /// Clients at the same time
+        #[arg(long, default_value_t = 10_000)]
+        clients: u32,
+    },
+    /// Run the gateway alone
+    Gateway {
+        #[command(flatten)]
+        flags: gateway::config::Flags,
+    },
+}
+
+/// A scenario and what changes it.
+#[derive(Debug, Clone, clap::Args)]
+struct ScenarioArguments {
+    /// The scenario's file
+    file: PathBuf,
+    /// Use this overlay of the scenario's `environments`
+    #[arg(long)]
+    env: Option<String>,
+    /// Change a value: phases.slow.faults[gateway.latency].delay=650ms, alerts.rules+=extra.yml
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    sets: Vec<String>,
+    /// Start of every random choice; short for --set seed=N
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The control run: all but the faults, so every expected alert must be missed
+    #[arg(long)]
+    no_faults: bool,
+}
+
+impl ScenarioArguments {
+    fn options(&self) -> Options {
+        let seed = self.seed.map(|seed| format!("seed={seed}"));
+        let sets = self.sets.iter().cloned().chain(seed).collect();
+        Options { env: self.env.clone(), sets, no_faults: self.no_faults }
+    }
+}
+
+/// Does what the command line says. Call on the main thread, before any other is started.
+pub fn main(cli: Cli) -> u8 {
+    match cli.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Schema { result: false } => {
+            println!("{:#}", scenarios::keys::json_schema());
+            exit::PASSED
+        }
+        Command::Schema { result: true } => {
+            println!("{}", reports::json::schema());
+            exit::PASSED
+        }
+        Command::Doctor { clients } => doctor(clients),
+        Command::Gateway { flags } => gateway::server::main(&flags),
+    }
+}
+
+fn doctor(clients: u32) -> u8 {
+    preflight::raise_descriptor_limit();
+    let findings = preflight::findings(Needs { clients, own_gateway: true });
+    for finding in &findings {
+        let mark = if finding.refusal.is_some() { "✗" } else { "✓" };
+        println!("{mark} {:<12} {}", finding.name, finding.found);
+        if let Some(refusal) = &finding.refusal {
+            println!("  {:<12} hint: {refusal}", "");
+        }
+    }
+    let refused = findings.iter().any(|finding| finding.refusal.is_some());
+    if refused { exit::PREFLIGHT } else { exit::PASSED }
+}

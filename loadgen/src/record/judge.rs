@@ -1,0 +1,355 @@
+//! Facts against expectations: alert checks, SLOs, thresholds, and whether the run can be believed.
+
+use super::figures::{SEND_LAG_P99_MAX, client_figures};
+use crate::conduct::{Cut, Facts};
+use crate::prepare::Prepared;
+use crate::run::Settings;
+use assertions::exit::{self, Finding};
+use assertions::figures::ClientFigures;
+use assertions::slo::{self, Outcome, SloResult};
+use assertions::threshold;
+use assertions::verdict::{
+    self, Check, ClockUsed, FaultSpan, Honesty, Kind, Observed, PhaseSpan, RuleSeen, Tolerance,
+};
+use reports::record::{self, Checks, LatencyBound, SloCheck, SloPhase, ThresholdCheck};
+use scenarios::scenario::{Clock, PhaseSet, Scenario};
+use scenarios::slo::Objective;
+use scenarios::threshold::{Aggregation, Comparison};
+use scenarios::units::format_duration;
+use std::time::Duration;
+
+/// Share of attempts that may come more than 100 ms late.
+const LATE_ATTEMPTS_MAX: f64 = 0.001;
+/// Share of scrape slots that may be missed.
+const GAPS_MAX: f64 = 0.05;
+
+/// What was judged, and what came of it.
+pub(super) struct Judged {
+    pub(super) checks: Checks,
+    pub(super) code: u8,
+    pub(super) reason: String,
+}
+
+pub(super) fn judge(prepared: &Prepared, _settings: &Settings, facts: &Facts) -> Judged {
+    let figures = client_figures(prepared, facts);
+    let (alerts, alert_finding) = alert_checks(prepared, facts);
+    let (silence, alerts): (Vec<_>, Vec<_>) = alerts.into_iter().partition(|(kind, _)| *kind == Kind::Silent);
+    let strip = |checks: Vec<(Kind, record::Check)>| checks.into_iter().map(|(_, check)| check).collect();
+    let checks = Checks {
+        alerts: strip(alerts),
+        silence: strip(silence),
+        slos: slos(prepared.scenario(), &figures),
+        thresholds: thresholds(prepared.scenario(), &figures),
+        validity: validity(prepared, facts, &figures),
+    };
+    let mut findings: Vec<Finding> = alert_finding.into_iter().collect();
+    let slos_failed = checks.slos.iter().any(|check| check.outcome.fails_the_run());
+    let thresholds_failed = checks.thresholds.iter().any(|check| check.outcome.fails_the_run());
+    if slos_failed || thresholds_failed || facts.target_died {
+        findings.push(Finding::SloFailed);
+    }
+    if checks.validity.iter().any(|check| check.outcome.fails_the_run() && check.name != "target") {
+        findings.push(Finding::Void);
+    }
+    if !facts.unhealed.is_empty() {
+        findings.push(Finding::NotHealed);
+    }
+    match &facts.cut {
+        Some(Cut::Interrupted) => findings.push(Finding::Interrupted),
+        Some(Cut::ActiveBeforeFault(_)) => findings.push(verdict::stopped_before_fault(true)),
+        None => {}
+    }
+    let code = exit::exit_code(&findings);
+    let reason = super::reason(&findings, facts, &checks);
+    Judged { checks, code, reason }
+}
+
+pub(super) fn tolerance(scenario: &Scenario) -> Tolerance {
+    Tolerance {
+        scrape: scenario.alerts.scrape_interval.value,
+        evaluation: scenario.alerts.evaluation_interval.value,
+    }
+}
+
+fn alert_checks(prepared: &Prepared, facts: &Facts) -> (Vec<(Kind, record::Check)>, Option<Finding>) {
+    let scenario = prepared.scenario();
+    if prepared.groups.is_empty() || facts.phases.is_empty() {
+        return (Vec::new(), None);
+    }
+    let phases: Vec<PhaseSpan> = scenario
+        .phases
+        .iter()
+        .zip(&facts.phases)
+        .map(|(phase, log)| PhaseSpan {
+            name: phase.name.value.clone(),
+            begin: facts.clock.rule_time(log.begin),
+            end: facts.clock.rule_time(log.end),
+            factor: phase.factor,
+            faults: phase
+                .faults
+                .iter()
+                .zip(&log.faults)
+                .map(|(fault, log)| FaultSpan {
+                    name: fault.name.value.clone(),
+                    effective: log.effective.map(|at| facts.clock.rule_time(at)),
+                    healed: log.healed.map(|at| facts.clock.rule_time(at)),
+                    socket_delay: crate::faults::socket_delay(&fault.kind),
+                })
+                .collect(),
+        })
+        .collect();
+    let rules: Vec<RuleSeen> = prepared
+        .rules()
+        .map(|rule| RuleSeen {
+            name: rule.name.clone(),
+            hold: rule.hold(),
+            numerator_events: None,
+            threshold_events: None,
+        })
+        .collect();
+    let observed = Observed {
+        phases: &phases,
+        events: &facts.watch.events,
+        notifications: &facts.watch.notifications,
+        suppressions: facts.watch.suppressions(),
+        rules: &rules,
+        routes: prepared.routes.as_deref(),
+        end: facts.watch.last,
+        tolerance: tolerance(scenario),
+    };
+    let factor = scenario.phases.iter().map(|phase| phase.factor).fold(1.0, f64::max);
+    let clock = match scenario.clock.value {
+        Clock::Real => ClockUsed::Real,
+        Clock::Stretched => ClockUsed::Stretched(factor),
+    };
+    let honesty = Honesty { clock, synthetic_history: facts.watch.history };
+    let verdict = verdict::judge(&scenario.expect, &scenario.alerts.background, &observed, honesty);
+    let finding = verdict.finding();
+    let checks = verdict.checks.iter().map(|check| (check.kind, tell(check))).collect();
+    (checks, finding)
+}
+
+fn tell(check: &Check) -> record::Check {
+    let seen: Vec<String> = check.seen.iter().map(|seen| seen_words(check.kind, seen)).collect();
+    record::Check {
+        name: check.kind.words().into(),
+        alert: check.alert.clone(),
+        cause: check.cause.clone(),
+        outcome: outcome(check.outcome),
+        observed: seen.join(", "),
+        bound: check.bound.map(|bound| bound.to_string()).unwrap_or_default(),
+        details: check.why.iter().map(ToString::to_string).collect(),
+        place: check.span.as_ref().map(ToString::to_string),
+    }
+}
+
+fn seen_words(kind: Kind, seen: &assertions::verdict::Seen) -> String {
+    let who = if seen.who.is_empty() { String::new() } else { format!("{} ", seen.who) };
+    if let Some(count) = seen.count {
+        return format!("{who}{count}");
+    }
+    let after = format_duration(Duration::from_secs(seen.after.as_secs_f64().round() as u64));
+    let value = seen.value.map(|value| format!(" (value {value:.4})")).unwrap_or_default();
+    match kind {
+        Kind::Notified | Kind::ResolvedNotice | Kind::Escalated => format!("{who}+{after}"),
+        Kind::Held => format!("{who}for {after}"),
+        Kind::Resolved => format!("{who}{after} after healing{value}"),
+        _ => format!("{who}after {after}{value}"),
+    }
+}
+
+fn outcome(outcome: Outcome) -> record::Outcome {
+    match outcome {
+        Outcome::Passed => record::Outcome::Passed,
+        Outcome::Failed => record::Outcome::Failed,
+        Outcome::NoData => record::Outcome::NoData,
+        Outcome::NotJudged => record::Outcome::NotJudged,
+    }
+}
+
+fn slos(scenario: &Scenario, figures: &ClientFigures) -> Vec<SloCheck> {
+    let judged = |entry: &scenarios::scenario::Slo| {
+        let objective = &entry.objective.value;
+        let SloResult { outcome: worst, phases } = slo::judge(figures, objective, &entry.during);
+        SloCheck {
+            slo: objective.to_string(),
+            outcome: outcome(worst),
+            phases: phases
+                .into_iter()
+                .map(|phase| SloPhase {
+                    observed: phase.seen.map_or("no data".into(), |seen| slo_value(objective, seen)),
+                    outcome: phase.outcome.map_or(record::Outcome::NotJudged, outcome),
+                    phase: phase.phase,
+                })
+                .collect(),
+            latency_bound: latency_bound(scenario, entry),
+            details: Vec::new(),
+            place: entry.objective.span.as_ref().map(ToString::to_string),
+        }
+    };
+    scenario.expect.slos.iter().map(judged).collect()
+}
+
+fn slo_value(objective: &Objective, seen: slo::Value) -> String {
+    match objective {
+        Objective::Latency { .. } => format!("{:.1}ms", seen.value),
+        Objective::Ratio { .. } => format!("{} of {}", grouped(seen.numerator), grouped(seen.denominator)),
+    }
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|chunk| std::str::from_utf8(chunk).unwrap_or_default())
+        .collect();
+    groups.join(",")
+}
+
+fn latency_bound(scenario: &Scenario, entry: &scenarios::scenario::Slo) -> Option<LatencyBound> {
+    let Objective::Latency { percentile, bound, .. } = entry.objective.value else { return None };
+    let phases = match &entry.during {
+        PhaseSet::All => Vec::new(),
+        PhaseSet::These(phases) => phases
+            .iter()
+            .filter_map(|phase| scenario.phases.get(phase.value))
+            .map(|phase| phase.name.value.clone())
+            .collect(),
+    };
+    Some(LatencyBound {
+        percentile: format!("p{percentile}"),
+        limit_ms: bound.as_secs_f64() * 1000.0,
+        phases,
+    })
+}
+
+fn thresholds(scenario: &Scenario, figures: &ClientFigures) -> Vec<ThresholdCheck> {
+    let judged = |entry: &scenarios::scenario::Threshold| {
+        let (result, seen) = threshold::judge(figures, entry);
+        let expression = &entry.expression.value;
+        let bounds_latency = entry.metric.value.name == "ws_msg_latency"
+            && matches!(expression.comparison, Comparison::Less | Comparison::LessOrEqual);
+        let percentile = match expression.aggregation {
+            Aggregation::Percentile(percent) => Some(format!("p{percent}")),
+            _ => None,
+        };
+        let phases = entry.metric.value.tags.iter().map(|(_, phase)| phase.clone()).collect();
+        ThresholdCheck {
+            metric: entry.metric.value.to_string(),
+            expression: expression.to_string(),
+            observed: seen
+                .map_or("no data".into(), |value| format!("{}={}", expression.aggregation, figure(value))),
+            outcome: outcome(result),
+            latency_bound: percentile.filter(|_| bounds_latency).map(|percentile| LatencyBound {
+                percentile,
+                limit_ms: expression.value,
+                phases,
+            }),
+            details: Vec::new(),
+            place: entry.expression.span.as_ref().map(ToString::to_string),
+        }
+    };
+    scenario.thresholds.iter().map(judged).collect()
+}
+
+fn figure(value: f64) -> String {
+    if value == value.trunc() {
+        format!("{value}")
+    } else {
+        format!("{value:.4}").trim_end_matches('0').to_owned()
+    }
+}
+
+/// Whether the run itself is to be believed.
+fn validity(prepared: &Prepared, facts: &Facts, figures: &ClientFigures) -> Vec<record::Check> {
+    let check =
+        |name: &str, passed: bool, observed: String, bound: String, details: Vec<String>| record::Check {
+            name: name.into(),
+            alert: None,
+            cause: None,
+            outcome: if passed { record::Outcome::Passed } else { record::Outcome::Failed },
+            observed,
+            bound,
+            details,
+            place: None,
+        };
+    let mut checks = Vec::new();
+    let worst = prepared.scenario().phases.iter().enumerate().filter_map(|(index, phase)| {
+        let lag = facts.figures.phases.get(index + 1)?.1.send_lag.histogram();
+        (!lag.is_empty()).then(|| (lag.value_at_quantile(0.99), phase.name.value.clone()))
+    });
+    if let Some((lag, phase)) = worst.max() {
+        let passed = Duration::from_micros(lag) <= SEND_LAG_P99_MAX;
+        let observed = format!("p99 {:.2}ms in {phase}", lag as f64 / 1000.0);
+        let details = if passed {
+            vec![]
+        } else {
+            vec!["the generator could not keep its schedule: give it more CPU, or lower the rate".into()]
+        };
+        checks.push(check(
+            "send lag",
+            passed,
+            observed,
+            format!("at most {}", format_duration(SEND_LAG_P99_MAX)),
+            details,
+        ));
+    }
+    let planned = figures.total.messages.planned();
+    let late: u64 = facts.figures.phases.iter().skip(1).map(|(_, phase)| phase.attempted_late).sum();
+    if planned > 0 {
+        let passed = late as f64 <= planned as f64 * LATE_ATTEMPTS_MAX;
+        let observed = format!("{late} of {planned} more than 100ms late");
+        checks.push(check("attempts", passed, observed, "at most 0.1%".into(), Vec::new()));
+        let total = facts.figures.total().0;
+        let conserved = total.planned() == planned;
+        checks.push(check(
+            "classes add up",
+            conserved,
+            format!("{planned} planned"),
+            String::new(),
+            Vec::new(),
+        ));
+    }
+    let slots = facts.watch.scrapes + facts.watch.gaps + facts.watch.failed_scrapes();
+    if slots > 0 {
+        let passed = facts.watch.gaps as f64 <= slots as f64 * GAPS_MAX;
+        let observed = format!("{} of {slots} slots missed", facts.watch.gaps);
+        checks.push(check("scrapes", passed, observed, "at most 5%".into(), Vec::new()));
+    }
+    let unread: Vec<String> = facts.watch.unreadable.iter().take(3).map(|(_, error)| error.clone()).collect();
+    if !unread.is_empty() {
+        checks.push(check(
+            "exposition",
+            false,
+            format!("{} scrapes could not be read", facts.watch.unreadable.len()),
+            String::new(),
+            unread,
+        ));
+    }
+    let errors: Vec<String> =
+        facts.watch.errors.iter().take(3).map(|error| error.error.to_string()).collect();
+    if !errors.is_empty() {
+        checks.push(check(
+            "evaluation",
+            false,
+            format!("{} evaluations failed", facts.watch.errors.len()),
+            String::new(),
+            errors,
+        ));
+    }
+    if facts.target_died {
+        checks.push(check("target", false, "ended by itself".into(), String::new(), Vec::new()));
+    }
+    if !facts.unhealed.is_empty() {
+        checks.push(check(
+            "faults healed",
+            false,
+            "not proven".into(),
+            String::new(),
+            facts.unhealed.clone(),
+        ));
+    }
+    checks
+}

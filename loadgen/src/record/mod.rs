@@ -1,0 +1,210 @@
+//! From facts to the record of a run: judged, then written in every form.
+//!
+//! The record is plain data of `reports`; nothing of the inner types is serialised. One verdict stands in all forms.
+
+mod alerts;
+mod figures;
+mod judge;
+
+use crate::conduct::{Cut, Facts};
+use crate::prepare::Prepared;
+use crate::run::Settings;
+use assertions::exit::{self, Finding};
+use reports::record::{self, Fact, Honesty, RunRecord};
+use scenarios::scenario::Clock;
+use scenarios::units::format_duration;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+use wire::time::Time;
+
+/// The whole record of a run.
+pub fn tell(
+    prepared: &Prepared,
+    settings: &Settings,
+    run_id: &str,
+    started: jiff::Timestamp,
+    facts: &Facts,
+) -> RunRecord {
+    let scenario = prepared.scenario();
+    let judged = judge::judge(prepared, settings, facts);
+    let wall = |at: Time| at.since(facts.start).as_secs_f64();
+    let (total_counts, total_figures) = facts.figures.total();
+    let traffic_seconds = facts.phases.iter().map(|log| log.end.since(log.begin).as_secs_f64()).sum();
+    RunRecord {
+        schema: record::SCHEMA,
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        run_id: run_id.into(),
+        started_at: started.to_string(),
+        wall_seconds: wall(facts.end),
+        scenario: record::Scenario {
+            name: scenario.name.clone(),
+            path: settings.path.display().to_string(),
+            sha256: prepared.scenario_sha256.clone(),
+            seed: scenario.seed,
+            clock: match scenario.clock.value {
+                Clock::Real => record::Clock::Real,
+                Clock::Stretched => record::Clock::Stretched,
+            },
+            overrides: settings.sets.clone(),
+        },
+        target: "own gateway".into(),
+        engine: Some(record::Engine {
+            kind: "embedded".into(),
+            dialect: "2".into(),
+            rules_count: prepared.rules().filter(|rule| rule.is_alert()).count() as u64,
+            rules_sha256: prepared.rules_sha256.clone(),
+        }),
+        honesty: honesty(prepared, facts),
+        environment: environment(),
+        connect: Some(record::Connect {
+            clients: facts.clients_in,
+            failed: facts.connects.1,
+            connect_seconds: facts.connected.since(facts.start).as_secs_f64(),
+            connects_per_second: rate(facts.clients_in, facts.connected.since(facts.start)),
+            warmup_seconds: facts.first_phase.since(facts.connected).as_secs_f64(),
+        }),
+        phases: figures::phases(prepared, facts, &wall),
+        total: figures::load(&total_counts, &total_figures, traffic_seconds),
+        generator: record::Generator {
+            cpu_cores: facts.cpu.as_secs_f64() / wall(facts.end).max(1e-9),
+            bytes_per_client: None,
+        },
+        series: figures::series(facts),
+        alerts: alerts::alerts(prepared, facts),
+        receivers: alerts::receivers(prepared, facts),
+        notifications: alerts::notifications(facts),
+        checks: judged.checks,
+        verdict: record::Verdict {
+            passed: judged.code == exit::PASSED,
+            exit_code: judged.code,
+            reason: judged.reason,
+            hints: hints(settings, scenario.seed, judged.code),
+        },
+        warnings: prepared
+            .warnings
+            .iter()
+            .map(|problem| problem.summary.clone())
+            .chain(facts.incidents.clone())
+            .collect(),
+    }
+}
+
+fn rate(count: u64, time: Duration) -> f64 {
+    let seconds = time.as_secs_f64();
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+fn honesty(prepared: &Prepared, facts: &Facts) -> Honesty {
+    let scenario = prepared.scenario();
+    let is_stretched = scenario.clock.value == Clock::Stretched;
+    let factor = scenario.phases.iter().map(|phase| phase.factor).fold(1.0, f64::max);
+    let real: Duration = scenario.phases.iter().map(|phase| phase.real).sum();
+    let stands_for: Duration = scenario.phases.iter().map(|phase| phase.stands_for).sum();
+    let faults = scenario.phases.iter().flat_map(|phase| &phase.faults);
+    let delay = faults.map(|fault| crate::faults::socket_delay(&fault.kind)).max().unwrap_or_default();
+    let tolerance = judge::tolerance(scenario);
+    let mut parts = format!(
+        "scrape {} + evaluation {}",
+        format_duration(scenario.alerts.scrape_interval.value),
+        format_duration(scenario.alerts.evaluation_interval.value)
+    );
+    if !delay.is_zero() {
+        parts += &format!(" + {} x{factor}", format_duration(delay));
+    }
+    let history =
+        facts.watch.history.map(|length| format!("{} synthetic, from warm-up", format_duration(length)));
+    Honesty {
+        label: if is_stretched { format!("stretched x{factor}") } else { "real clock".into() },
+        meaning: if is_stretched {
+            format!("{} stand for {}", format_duration(real), format_duration(stands_for))
+        } else {
+            String::new()
+        },
+        history: history.unwrap_or_default(),
+        tolerance_seconds: is_stretched.then(|| tolerance.at(factor, delay).as_secs_f64()),
+        tolerance_parts: if is_stretched { parts } else { String::new() },
+        detection_time_claimed: !is_stretched,
+    }
+}
+
+fn environment() -> Vec<Fact> {
+    let read =
+        |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let fact = |name: &str, value: String| Fact { name: name.into(), value };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    vec![fact("kernel", read("/proc/sys/kernel/osrelease")), fact("cores", cores.to_string())]
+}
+
+fn hints(settings: &Settings, seed: u64, code: u8) -> Vec<record::Hint> {
+    if code == exit::PASSED {
+        return Vec::new();
+    }
+    let mut command = format!("loadgen run {} --seed {seed}", settings.path.display());
+    for set in settings.sets.iter().filter(|set| !set.starts_with("seed=")) {
+        command += &format!(" --set '{set}'");
+    }
+    if settings.no_faults {
+        command += " --no-faults";
+    }
+    vec![record::Hint { label: "again".into(), command }]
+}
+
+/// Why the run came to its code, in one line.
+fn reason(findings: &[Finding], facts: &Facts, checks: &record::Checks) -> String {
+    let failed =
+        |checks: &[record::Check]| checks.iter().filter(|check| check.outcome.fails_the_run()).count();
+    let alerts = checks.alerts.len() + checks.silence.len();
+    let slos = checks.slos.iter().filter(|check| check.outcome.fails_the_run()).count();
+    let thresholds = checks.thresholds.iter().filter(|check| check.outcome.fails_the_run()).count();
+    match exit::deciding(findings) {
+        None => format!(
+            "{alerts} alert checks, {} SLOs, {} thresholds",
+            checks.slos.len(),
+            checks.thresholds.len()
+        ),
+        Some(Finding::NotHealed) => format!("a fault is not proven healed: {}", facts.unhealed.join("; ")),
+        Some(Finding::Interrupted) => "interrupted; judged is what there was until then".into(),
+        Some(Finding::Void) => {
+            "the run is void: the generator or the scrapes could not keep their schedule".into()
+        }
+        Some(_) => match &facts.cut {
+            Some(Cut::ActiveBeforeFault(names)) => {
+                format!("stopped before the first fault: {} was pending or firing", names.join(", "))
+            }
+            _ => format!(
+                "{} of {alerts} alert checks failed; {slos} of {} SLOs and {thresholds} of {} thresholds failed",
+                failed(&checks.alerts) + failed(&checks.silence),
+                checks.slos.len(),
+                checks.thresholds.len()
+            ),
+        },
+    }
+}
+
+/// Writes every form of the record into `folder`, and the summary to standard output.
+pub fn write(record: &RunRecord, folder: &Path, settings: &Settings) -> io::Result<()> {
+    let file = |name: &str| File::create(folder.join(name)).map(BufWriter::new);
+    let mut json = file("result.json")?;
+    reports::json::write(record, &mut json)?;
+    json.flush()?;
+    let mut junit = file("junit.xml")?;
+    reports::junit::write(record, &mut junit)?;
+    junit.flush()?;
+    let mut markdown = file("summary.md")?;
+    reports::markdown::write(record, &mut markdown)?;
+    markdown.flush()?;
+    let mut html = file("report.html")?;
+    reports::html::write(record, &mut html)?;
+    html.flush()?;
+    if settings.quiet {
+        return Ok(());
+    }
+    let options = reports::terminal::Options {
+        colour: io::stdout().is_terminal(),
+        columns: 140,
+        report_path: Some(folder.join("report.html").display().to_string()),
+    };
+    reports::terminal::write(record, &options, io::stdout().lock())
+}
