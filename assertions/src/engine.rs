@@ -167,6 +167,13 @@ impl Engine {
         evaluator.vector(rule.observed()).unwrap_or_default()
     }
 
+    /// Names of the alerts whose condition holds at `at`, whatever their `for`. Changes nothing.
+    pub fn conditions(&self, store: &Store, at: Millis) -> Vec<String> {
+        let evaluator = evaluator(store, self.dialect, self.default_interval, at);
+        let holds = |rule: &&Rule| evaluator.vector(&rule.expr).is_ok_and(|elements| !elements.is_empty());
+        self.rules().filter(|rule| rule.is_alert()).filter(holds).map(|rule| rule.name.clone()).collect()
+    }
+
     /// Alerts of rule `rule` that are pending or firing.
     pub fn is_active(&self, rule: usize) -> bool {
         self.active

@@ -6,13 +6,13 @@ use crate::fleet::figures::{FleetFigures, Second};
 use crate::progress::Progress;
 use crate::scrape::Scraper;
 use crate::target::OwnGateway;
-use crate::watch::{Past, Watch};
+use crate::watch::{Past, WarmUp, Watch};
 use assertions::time::Millis;
 use chaos::active::{Active, Fault, Target as ChaosTarget};
 use chaos::journal::Journal;
 use chaos::plan::{Action, Step, Window, steps};
 use scenarios::scenario::Scenario;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,6 +25,10 @@ const ANNOUNCE: Duration = Duration::from_millis(5);
 const TICK: Duration = Duration::from_millis(20);
 /// Longest time for all clients to connect, beyond what the plan takes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest warm-up: whatever is unhealthy then is judged.
+const WARM_UP_MAX: Duration = Duration::from_secs(30);
+/// How often health is looked at meanwhile.
+const WARM_UP_EVERY: Duration = Duration::from_millis(500);
 /// A gateway's fault lives this much longer than planned before it ends by itself.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// Longest wait for a scrape, and the share of the slot distance.
@@ -225,21 +229,39 @@ impl Conductor<'_> {
         }
     }
 
-    /// Waits for health, measures its rates and lays the past from them.
+    /// Waits until the target has been healthy for the warm-up's length, measures its rates over it, and lays the past from them.
     async fn warm_up(&mut self, state: &mut State) {
-        // Connects, caches and the first messages must not colour the rates.
-        self.wait(Duration::from_millis(500), state).await;
-        let (begin, first) = (Time::now(), self.scraper.scrape().await);
-        self.wait(self.scenario.history.warmup, state).await;
-        let (end, second) = (Time::now(), self.scraper.scrape().await);
-        let laid = match (first, second) {
-            (Ok(first), Ok(second)) => self.watch.lay_past(self.past, &first, &second, end.since(begin)),
-            (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
-        };
-        if let Err(error) = laid {
-            state.incidents.push(format!(
-                "no history could be laid, so windows longer than the run see only the run: {error}"
-            ));
+        let (length, until) = (self.scenario.history.warmup, Time::now() + WARM_UP_MAX);
+        let mut scrapes: VecDeque<(Time, String)> = VecDeque::new();
+        let mut unhealthy = Vec::new();
+        while state.cut.is_none() {
+            let at = Time::now();
+            match self.scraper.scrape().await {
+                Ok(text) => scrapes.push_back((at, text)),
+                Err(error) => unhealthy = vec![error.to_string()],
+            }
+            // The latest scrape that lies a whole warm-up back is where the rates begin.
+            while scrapes.get(1).is_some_and(|(earlier, _)| at.since(*earlier) >= length) {
+                scrapes.pop_front();
+            }
+            if let (Some((first, begin)), Some((last, end))) = (scrapes.front(), scrapes.back())
+                && last.since(*first) >= length
+            {
+                let warm_up = WarmUp { begin, end, span: last.since(*first) };
+                let is_last = at >= until;
+                match self.watch.lay_past(&warm_up, self.past, is_last) {
+                    Ok(conditions) if conditions.is_empty() => return,
+                    Ok(conditions) => unhealthy = conditions,
+                    Err(error) => unhealthy = vec![error],
+                }
+            }
+            if at >= until {
+                let what = unhealthy.join(", ");
+                return state
+                    .incidents
+                    .push(format!("the warm-up ended after {WARM_UP_MAX:?} without health: {what}"));
+            }
+            self.wait(WARM_UP_EVERY, state).await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use assertions::alertmanager::Alertmanager;
 use assertions::engine::{Engine, RuleError};
-use assertions::exposition::{self, Sample};
+use assertions::exposition;
 use assertions::grid::{Grid, History, TargetLabels};
 use assertions::matcher::{Matcher, Op};
 use assertions::notify::{Pipeline, Posted, Suppression};
@@ -18,6 +18,7 @@ use std::time::Duration;
 pub struct Watch {
     store: Store,
     grid: Grid,
+    target: TargetLabels,
     engine: Engine,
     pipeline: Option<Pipeline>,
     /// Every transition so far.
@@ -36,6 +37,20 @@ pub struct Watch {
     pub last: Millis,
     /// Length of the synthetic past, once it is laid.
     pub history: Option<Duration>,
+}
+
+/// Metrics that count failures: the healthy past has none of them.
+const FAILURES: &str = ".*_(failed|errors|timeout|expired|duplication|refused)(_total)?";
+
+/// Two expositions of a healthy target.
+#[derive(Debug, Clone, Copy)]
+pub struct WarmUp<'a> {
+    /// The earlier.
+    pub begin: &'a str,
+    /// The later.
+    pub end: &'a str,
+    /// Wall time between them.
+    pub span: Duration,
 }
 
 /// How the past is laid.
@@ -60,7 +75,8 @@ impl Watch {
     ) -> Watch {
         Watch {
             store: Store::default(),
-            grid: Grid::new(target),
+            grid: Grid::new(target.clone()),
+            target,
             engine: Engine::new(groups, evaluation_interval, Dialect::Two),
             pipeline: routes.map(|routes| Pipeline::new(routes, start)),
             events: Vec::new(),
@@ -74,30 +90,36 @@ impl Watch {
         }
     }
 
-    /// Lays the healthy past from the warm-up's first and last exposition, `span` apart on the wall.
-    pub fn lay_past(&mut self, past: Past, begin: &str, end: &str, span: Duration) -> Result<(), String> {
-        let read = |text: &str| -> Result<Vec<Sample>, String> {
-            exposition::parse(text).map_err(|error| error.to_string())
-        };
-        let (begin, end) = (read(begin)?, read(end)?);
-        let failures = [Matcher::new(
-            "__name__",
-            Op::Matches,
-            ".*(_failed|_errors|_timeout|_expired|_duplication|_refused).*",
-        )
-        .map_err(|problem| problem.to_string())?];
+    /// Lays the healthy past from the warm-up's expositions, `span` apart on the wall.
+    ///
+    /// Gives the alerts whose condition would hold on such a past: rates of an unhealthy moment are no history, so nothing
+    /// is laid then unless `regardless`.
+    pub fn lay_past(
+        &mut self,
+        warm_up: &WarmUp<'_>,
+        past: Past,
+        regardless: bool,
+    ) -> Result<Vec<String>, String> {
+        let read = |text: &str| exposition::parse(text).map_err(|error| error.to_string());
+        let (begin, end) = (read(warm_up.begin)?, read(warm_up.end)?);
+        let failures =
+            Matcher::new("__name__", Op::Matches, FAILURES).map_err(|problem| problem.to_string())?;
         let history = History {
             until: past.until,
             length: past.length,
             step: past.step,
             begin: &begin,
             end: &end,
-            span,
-            failures: &failures,
+            span: warm_up.span,
+            failures: std::slice::from_ref(&failures),
         };
-        self.grid.lay_history(&mut self.store, &history);
-        self.history = Some(past.length);
-        Ok(())
+        let (mut store, mut grid) = (Store::default(), Grid::new(self.target.clone()));
+        grid.lay_history(&mut store, &history);
+        let unhealthy = self.engine.conditions(&store, past.until);
+        if unhealthy.is_empty() || regardless {
+            (self.store, self.grid, self.history) = (store, grid, Some(past.length));
+        }
+        Ok(unhealthy)
     }
 
     /// A slot's scrape has ended: stamps it, evaluates what is due, and tells who is to be told.

@@ -11,6 +11,7 @@ use crate::metrics::{CONTENT_TYPE, ConnectError};
 use std::sync::Arc;
 use wire::http::{self, Request};
 use wire::shard::{ConnId, Io};
+use wire::time::Time;
 use wire::ws::handshake;
 
 /// Longest body that is read, bytes.
@@ -28,6 +29,8 @@ pub(super) enum Conn {
         conn: ConnId,
         /// Whether the peer is on this machine.
         is_loopback: bool,
+        /// When it last sent a whole request; `None`: not yet.
+        requested: Option<Time>,
     },
     /// Upgraded; its session waits for the user's home.
     Attaching(Box<Attaching>),
@@ -100,7 +103,8 @@ impl Shard {
     /// Answers the requests at the front of `input`; gives the bytes they took.
     pub(super) fn http(&mut self, conn: ConnId, input: &[u8], io: &mut Io<Mail>) -> usize {
         let mut taken = 0;
-        while let Some(Conn::Http { .. }) = self.conn_mut(conn) {
+        let now = io.now();
+        while let Some(Conn::Http { requested, .. }) = self.conn_mut(conn) {
             let request = match Request::parse(&input[taken..]) {
                 Ok(Some(request)) if request.body_bytes > BODY_BYTES_MAX => {
                     refuse(conn, 413, "too_large", "the body is longer than 16 KiB", io);
@@ -118,6 +122,7 @@ impl Shard {
             if end > input.len() {
                 return taken;
             }
+            *requested = Some(now);
             self.request(conn, &request, io);
             if !request.keeps_alive() && matches!(self.conn_mut(conn), Some(Conn::Http { .. })) {
                 io.close(conn);
@@ -243,7 +248,7 @@ impl Shard {
     /// All shards have answered: says what is in force, and on how many of them.
     pub(super) fn answer_fault_request(&mut self, conn: ConnId, io: &mut Io<Mail>) {
         let Some(Conn::Asking(asking)) = self.conn_mut(conn).map(std::mem::take) else { return };
-        self.conns[conn.index as usize] = Conn::Http { conn, is_loopback: true };
+        self.conns[conn.index as usize] = Conn::Http { conn, is_loopback: true, requested: Some(io.now()) };
         let describe = |faults: &Faults| -> Option<serde_json::Value> {
             if asking.is_latency {
                 let latency = faults.latency?;

@@ -19,6 +19,8 @@ use wire::time::Time;
 
 /// How often what has been kept too long is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// How long an HTTP connection may stay open without a request.
+const HTTP_IDLE: Duration = Duration::from_secs(120);
 
 /// What all shards of a gateway have in common.
 #[derive(Debug)]
@@ -169,7 +171,7 @@ impl Application for Shard {
             self.conns.resize_with(index + 1, || Conn::None);
         }
         let is_loopback = matches!(origin, Origin::Accepted(peer) if peer.ip().is_loopback());
-        self.conns[index] = Conn::Http { conn, is_loopback };
+        self.conns[index] = Conn::Http { conn, is_loopback, requested: None };
         io.set_timer(io.now() + self.shared.limits.handshake_timeout, timer_key(Timer::Handshake, conn));
         if !self.sweeping {
             self.sweeping = true;
@@ -280,9 +282,15 @@ impl Shard {
     }
 
     fn handshake_timer(&mut self, conn: ConnId, io: &mut Io<Mail>) {
-        if let Some(Conn::Http { .. }) = self.conn_mut(conn) {
-            self.metrics.connect_error(ConnectError::Timeout);
-            connection::refuse(conn, 408, "timeout", "no complete request in time", io);
+        let Some(Conn::Http { requested, .. }) = self.conn_mut(conn) else { return };
+        let idle_until = requested.map(|requested| requested + HTTP_IDLE);
+        match idle_until {
+            None => {
+                self.metrics.connect_error(ConnectError::Timeout);
+                connection::refuse(conn, 408, "timeout", "no complete request in time", io);
+            }
+            Some(until) if until <= io.now() => io.close(conn),
+            Some(until) => io.set_timer(until, timer_key(Timer::Handshake, conn)),
         }
     }
 }
