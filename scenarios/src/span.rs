@@ -5,11 +5,14 @@ use std::sync::Arc;
 /// One file as read: the name shown to the user and its text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Path as the user wrote it, or `--set phases.slow.for=3s` for an argument of the command line.
+    /// Path as the user wrote it, or [`COMMAND_LINE`] for an argument.
     pub name: String,
-    /// The whole text, UTF-8.
+    /// The whole text, UTF-8; of an argument, all of it: `--set phases.slow.for=3s`.
     pub text: String,
 }
+
+/// Name of the [`Source`] of a command line argument.
+pub const COMMAND_LINE: &str = "command line";
 
 /// A range of bytes in a [`Source`]; `start..end`, both on character boundaries.
 #[derive(Debug, Clone, PartialEq, Eq)]
