@@ -2,6 +2,14 @@
 //!
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
+pub mod alert;
+pub mod engine;
 pub mod labels;
+pub mod notation;
+pub mod promql;
+pub mod rule;
+pub mod series;
+pub mod store;
+pub mod template;
 pub mod time;
 pub mod timeline;

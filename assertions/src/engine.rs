@@ -1,0 +1,333 @@
+//! Rules over samples, evaluation by evaluation: what Prometheus' rule manager does.
+//!
+//! The caller drives it in rule time and owns the store. Groups are evaluated at multiples of their interval (Prometheus
+//! adds an offset hashed from file and group name; here it is 0, so that a run can be repeated).
+
+use crate::alert::{Alert, AlertStates, Annotations, Seen, SentAlert, State, Timing};
+use crate::labels::Labels;
+use crate::promql::ast::{Dialect, Expr};
+use crate::promql::eval::{Element, EvalError, Query, Settings};
+use crate::promql::selection;
+use crate::rule::{AlertRule, Group, Rule, RuleKind, RuleSet};
+use crate::series::stale_marker;
+use crate::store::{METRIC_NAME, Store};
+use crate::template::{Facts, Template};
+use crate::time::Millis;
+use crate::timeline::{AlertEvent, ResolveReason};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+mod observe;
+
+pub use observe::Observation;
+
+/// How the rules are evaluated.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Whose answers.
+    pub dialect: Dialect,
+    /// Interval of groups that name none; also the step of subqueries that name none.
+    pub evaluation_interval: Duration,
+    /// Least time between two sends of an alert.
+    pub resend_delay: Duration,
+    /// Labels added to every alert sent.
+    pub external_labels: Labels,
+}
+
+impl Default for EngineSettings {
+    fn default() -> EngineSettings {
+        EngineSettings {
+            dialect: Dialect::V2,
+            evaluation_interval: Duration::from_secs(60),
+            resend_delay: Duration::from_secs(60),
+            external_labels: Labels::default(),
+        }
+    }
+}
+
+/// What one evaluation brought.
+#[derive(Debug, Clone, Default)]
+pub struct Evaluation {
+    /// Steps of alerts, in the order of the rules.
+    pub events: Vec<AlertEvent>,
+    /// What Prometheus would send to Alertmanager now.
+    pub sends: Vec<SentAlert>,
+    /// Rules that could not be evaluated; their alerts stay as they were.
+    pub errors: Vec<RuleError>,
+}
+
+/// A rule that could not be evaluated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleError {
+    /// When.
+    pub at: Millis,
+    /// Index of the rule.
+    pub rule: usize,
+    /// The alert's or the series' name.
+    pub name: String,
+    /// Why, lower case, no full stop.
+    pub reason: String,
+}
+
+/// The rules and where each of their alerts stands.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    rules: RuleSet,
+    settings: EngineSettings,
+    /// By rule index.
+    states: Vec<RuleState>,
+}
+
+/// What is remembered of a rule between evaluations.
+#[derive(Debug, Clone, Default)]
+struct RuleState {
+    alerts: AlertStates,
+    /// The series it wrote last time; those it no longer writes get a stale marker.
+    written: BTreeSet<Labels>,
+    /// The expression without its comparisons.
+    bare: Option<Expr>,
+    /// Whether the alert's end means that data came, as with `absent`.
+    ends_with_data: bool,
+}
+
+impl Engine {
+    /// An engine in which no alert is active yet.
+    pub fn new(rules: RuleSet, settings: EngineSettings) -> Engine {
+        let states = rules.rules().map(RuleState::of).collect();
+        Engine { rules, settings, states }
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// Pending and firing alerts of all rules, with the rule's index.
+    pub fn active(&self) -> impl Iterator<Item = (usize, &Alert)> {
+        self.states
+            .iter()
+            .enumerate()
+            .flat_map(|(rule, state)| state.alerts.active().map(move |alert| (rule, alert)))
+    }
+
+    /// The interval of a group.
+    pub fn interval(&self, group: &Group) -> Duration {
+        group.interval.filter(|interval| !interval.is_zero()).unwrap_or(self.settings.evaluation_interval)
+    }
+
+    /// The first moment after `after` at which a group is due; `None` without rules.
+    pub fn next_evaluation(&self, after: Millis) -> Option<Millis> {
+        let next = |group: &Group| {
+            let interval = millis(self.interval(group));
+            Millis((after.0.div_euclid(interval) + 1) * interval)
+        };
+        self.rules.groups.iter().map(next).min()
+    }
+
+    /// Evaluates the groups that are due at `at`, in order; recorded series and `ALERTS` go into the store.
+    ///
+    /// Every sample stamped `at` or earlier must be in the store before.
+    pub fn evaluate(&mut self, store: &mut Store, at: Millis) -> Evaluation {
+        let mut evaluation = Evaluation::default();
+        for group in &self.rules.groups {
+            let interval = self.interval(group);
+            if at.0.rem_euclid(millis(interval)) != 0 {
+                continue;
+            }
+            let settings = &self.settings;
+            let run = GroupRun { settings, group, interval, at: at.before(group.query_offset) };
+            for rule in &group.rules {
+                run.rule(rule, &mut self.states[rule.index], store, &mut evaluation);
+            }
+        }
+        evaluation
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(1)
+}
+
+impl RuleState {
+    fn of(rule: &Rule) -> RuleState {
+        RuleState {
+            bare: Some(selection::without_comparisons(&rule.expr)),
+            ends_with_data: selection::asserts_absence(&rule.expr),
+            ..RuleState::default()
+        }
+    }
+}
+
+/// One evaluation of one group.
+struct GroupRun<'e> {
+    settings: &'e EngineSettings,
+    group: &'e Group,
+    interval: Duration,
+    at: Millis,
+}
+
+/// A sample that a rule writes.
+type Written = (Labels, f64);
+
+impl GroupRun<'_> {
+    fn rule(&self, rule: &Rule, state: &mut RuleState, store: &mut Store, evaluation: &mut Evaluation) {
+        let outcome = match &rule.kind {
+            RuleKind::Record(name) => self.record(rule, &name.value, store),
+            RuleKind::Alert(alert) => self.alert(rule, alert, state, store, evaluation),
+        };
+        match outcome {
+            Ok(samples) => {
+                self.write(samples, state, store);
+                let alerts = &mut state.alerts;
+                let external = &self.settings.external_labels;
+                evaluation.sends.extend(alerts.sends(
+                    rule.index,
+                    self.at,
+                    self.interval,
+                    self.settings.resend_delay,
+                    external,
+                ));
+            }
+            Err(reason) => evaluation.errors.push(RuleError {
+                at: self.at,
+                rule: rule.index,
+                name: rule.name().value.clone(),
+                reason,
+            }),
+        }
+    }
+
+    fn query<'s>(&self, store: &'s Store) -> Query<'s> {
+        let settings = Settings {
+            dialect: self.settings.dialect,
+            subquery_step: millis(self.settings.evaluation_interval),
+            ..Settings::default()
+        };
+        Query::instant(store, settings, self.at)
+    }
+
+    fn record(&self, rule: &Rule, name: &str, store: &Store) -> Result<Vec<Written>, String> {
+        let elements = self.elements(rule, store)?;
+        let no_labels = Labels::default();
+        let mut samples: BTreeMap<Labels, f64> = BTreeMap::new();
+        for element in elements {
+            let mut labels = element.labels.with(METRIC_NAME, name);
+            let facts = Facts { value: element.value, labels: &no_labels, external_labels: &no_labels };
+            for (label, template) in &rule.labels {
+                labels = labels.with(label, &template.fill(&facts));
+            }
+            if samples.insert(labels.clone(), element.value).is_some() {
+                return Err(format!(
+                    "two elements have the same labels {labels} once the rule's labels are added"
+                ));
+            }
+        }
+        match self.group.limit {
+            limit if limit > 0 && samples.len() > limit => {
+                Err(format!("{} series are more than the limit of {limit}", samples.len()))
+            }
+            _ => Ok(samples.into_iter().collect()),
+        }
+    }
+
+    fn elements(&self, rule: &Rule, store: &Store) -> Result<Vec<Element>, String> {
+        self.query(store).elements(&rule.expr, self.at).map_err(|error: EvalError| error.to_string())
+    }
+
+    fn alert(
+        &self,
+        rule: &Rule,
+        alert: &AlertRule,
+        state: &mut RuleState,
+        store: &Store,
+        evaluation: &mut Evaluation,
+    ) -> Result<Vec<Written>, String> {
+        let elements = self.elements(rule, store)?;
+        let mut identities = BTreeSet::new();
+        let mut seen = Vec::with_capacity(elements.len());
+        for element in elements {
+            let found = self.seen(rule, alert, element);
+            if !identities.insert(found.labels.clone()) {
+                return Err(format!("two elements make the same alert {}", found.labels));
+            }
+            seen.push(found);
+        }
+        let timing = Timing {
+            rule: rule.index,
+            hold: alert.hold,
+            keep_firing: alert.keep_firing,
+            limit: self.group.limit,
+        };
+        let RuleState { alerts, bare, ends_with_data, .. } = state;
+        let why_gone = |gone: &Alert| self.why_gone(gone, bare.as_ref(), *ends_with_data, store);
+        let events = alerts.step(timing, self.at, seen, why_gone).map_err(|over| over.to_string())?;
+        evaluation.events.extend(events);
+        Ok(alerts.active().flat_map(alert_series).collect())
+    }
+
+    fn seen(&self, rule: &Rule, alert: &AlertRule, element: Element) -> Seen {
+        let external_labels = &self.settings.external_labels;
+        let own = element.labels.filter(|name| name != METRIC_NAME);
+        let facts = Facts { value: element.value, labels: &element.labels, external_labels };
+        let filled = |template: &Template| template.fill(&facts);
+        let added = rule.labels.iter().map(|(name, template)| (name.clone(), filled(template)));
+        let name = ("alertname".to_string(), alert.name.value.clone());
+        let kept = own.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let labels = Labels::from_pairs(kept.chain(added).chain([name]));
+        let annotations: Annotations =
+            Arc::new(alert.annotations.iter().map(|(name, text)| (name.clone(), filled(text))).collect());
+        Seen { labels, element: own, annotations, value: element.value }
+    }
+
+    /// Whether the condition ended or its data vanished: asks the expression without its comparisons.
+    fn why_gone(
+        &self,
+        gone: &Alert,
+        bare: Option<&Expr>,
+        ends_with_data: bool,
+        store: &Store,
+    ) -> ResolveReason {
+        if ends_with_data {
+            return ResolveReason::Condition;
+        }
+        let present = bare
+            .and_then(|bare| self.query(store).elements(bare, self.at).ok())
+            .is_some_and(|elements| elements.iter().any(|element| is_of(element, gone)));
+        if present { ResolveReason::Condition } else { ResolveReason::NoData }
+    }
+
+    /// Stores what a rule made, and ends the series it no longer makes.
+    fn write(&self, samples: Vec<Written>, state: &mut RuleState, store: &mut Store) {
+        let mut written = BTreeSet::new();
+        for (labels, value) in samples {
+            // Refused only if another rule writes the same series: the first one counts, as in Prometheus.
+            if store.append(&labels, self.at, value).is_ok() {
+                written.insert(labels);
+            }
+        }
+        for ended in state.written.difference(&written) {
+            // A refused marker means that another rule goes on writing the series.
+            let _refused = store.append(ended, self.at, stale_marker());
+        }
+        state.written = written;
+    }
+}
+
+/// Whether an element is the one behind an alert and has a value. It may have more labels than the alert kept:
+/// a comparison `on(...)` drops the others.
+fn is_of(element: &Element, alert: &Alert) -> bool {
+    let same = alert.element.iter().all(|(name, value)| element.labels.get(name) == value);
+    same && !element.value.is_nan()
+}
+
+/// `ALERTS` and `ALERTS_FOR_STATE` of one alert.
+fn alert_series(alert: &Alert) -> [Written; 2] {
+    let state = if alert.state == State::Pending { "pending" } else { "firing" };
+    let alerts = alert.labels.with(METRIC_NAME, "ALERTS").with("alertstate", state);
+    let since = alert.labels.with(METRIC_NAME, "ALERTS_FOR_STATE");
+    [(alerts, 1.0), (since, alert.active_at.0.div_euclid(1000) as f64)]
+}
+
+#[cfg(test)]
+mod tests;

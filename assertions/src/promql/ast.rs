@@ -1,0 +1,331 @@
+//! Our own syntax tree of a PromQL expression: only what the evaluator can answer.
+//!
+//! It is separate from the parser's tree so that the parser can be replaced, and so that an unsupported
+//! construct cannot reach the evaluator: it has no form here.
+
+use super::function::Function;
+use crate::labels::Labels;
+use crate::time::Millis;
+use regex::Regex;
+use std::sync::Arc;
+
+/// Which Prometheus' answers are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Dialect {
+    /// Prometheus 2.x, as 2.42: ranges include both ends.
+    #[default]
+    V2,
+    /// Prometheus 3.x: the left end of a range, of the look-back and of a subquery is left out.
+    V3,
+}
+
+/// An expression.
+#[derive(Debug, Clone)]
+pub enum Expr {
+    /// A number.
+    Number(f64),
+    /// A string, as a parameter of a function.
+    Text(String),
+    /// The newest sample of each selected series.
+    Selector(Selector),
+    /// All samples of each selected series in the last `range` ms.
+    Range {
+        /// Which series, and when.
+        selector: Selector,
+        /// Length of the window, ms, above 0.
+        range: i64,
+    },
+    /// An expression evaluated again and again over a range.
+    Subquery(Box<Subquery>),
+    /// The negated expression.
+    Negate(Box<Expr>),
+    /// Two expressions and an operator.
+    Binary(Box<Binary>),
+    /// Many elements into few.
+    Aggregate(Box<Aggregate>),
+    /// A function of arguments.
+    Call(Function, Vec<Expr>),
+}
+
+/// What an expression evaluates to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One number.
+    Scalar,
+    /// One string.
+    Text,
+    /// A number for each label set.
+    Vector,
+    /// Samples for each label set; only a function's argument.
+    Matrix,
+}
+
+/// Which series, and as of when.
+#[derive(Debug, Clone)]
+pub struct Selector {
+    /// The metric's name; `None` where it is matched by a pattern or not at all.
+    pub name: Option<Arc<str>>,
+    /// What else the labels must satisfy, all of it.
+    pub matchers: Vec<Matcher>,
+    /// As of when.
+    pub time: TimeShift,
+}
+
+/// The modifiers `@` and `offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeShift {
+    /// The moment meant instead of the evaluation's.
+    pub at: Option<At>,
+    /// How much earlier, ms; negative is later.
+    pub offset: i64,
+}
+
+/// The moment after an `@`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The query's start; of an instant query its only moment.
+    Start,
+    /// The query's end; of an instant query its only moment.
+    End,
+    /// A fixed moment.
+    Moment(Millis),
+}
+
+/// One condition on a label.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    /// The label; one that a series lacks has the value "".
+    pub name: Arc<str>,
+    /// What its value must be.
+    pub op: MatchOp,
+}
+
+/// What a label's value must be.
+#[derive(Debug, Clone)]
+pub enum MatchOp {
+    /// `=`
+    Equal(String),
+    /// `!=`
+    NotEqual(String),
+    /// `=~`, anchored at both ends.
+    Match(Regex, String),
+    /// `!~`, anchored at both ends.
+    NotMatch(Regex, String),
+}
+
+impl Matcher {
+    /// Whether a label set satisfies it.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        let value = labels.get(&self.name);
+        match &self.op {
+            MatchOp::Equal(wanted) => value == wanted,
+            MatchOp::NotEqual(unwanted) => value != unwanted,
+            MatchOp::Match(regex, _) => regex.is_match(value),
+            MatchOp::NotMatch(regex, _) => !regex.is_match(value),
+        }
+    }
+}
+
+/// `name="value"` as in a selector.
+impl std::fmt::Display for Matcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (op, value) = match &self.op {
+            MatchOp::Equal(value) => ("=", value),
+            MatchOp::NotEqual(value) => ("!=", value),
+            MatchOp::Match(_, text) => ("=~", text),
+            MatchOp::NotMatch(_, text) => ("!~", text),
+        };
+        write!(f, "{}{op}{value:?}", self.name)
+    }
+}
+
+/// `metric{label="value"}`, without modifiers.
+impl std::fmt::Display for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name.as_deref().unwrap_or_default())?;
+        if self.matchers.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> = self.matchers.iter().map(Matcher::to_string).collect();
+        write!(f, "{{{}}}", texts.join(", "))
+    }
+}
+
+/// `expr[range:step]`.
+#[derive(Debug, Clone)]
+pub struct Subquery {
+    /// What is evaluated at each step.
+    pub expr: Expr,
+    /// Length of the window, ms, above 0.
+    pub range: i64,
+    /// Distance of the steps, ms; `None`: the rules' evaluation interval.
+    pub step: Option<i64>,
+    /// As of when.
+    pub time: TimeShift,
+}
+
+/// Two expressions and an operator.
+#[derive(Debug, Clone)]
+pub struct Binary {
+    /// The operator.
+    pub op: Operator,
+    /// What stands left of it.
+    pub left: Expr,
+    /// What stands right of it.
+    pub right: Expr,
+    /// For a comparison: answer 0 or 1 instead of filtering.
+    pub returns_bool: bool,
+    /// Which elements meet, if both sides are vectors.
+    pub matching: Matching,
+}
+
+/// An operator between two expressions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// A number from two numbers.
+    Arithmetic(Arithmetic),
+    /// Keeps what compares true, or answers 0 or 1.
+    Comparison(Comparison),
+    /// Keeps elements by whether they have a partner.
+    Set(SetOperator),
+}
+
+/// A number from two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the operator of its name")]
+pub enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+    Power,
+    Atan2,
+}
+
+/// How two numbers compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the operator of its name")]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Keeps elements by whether they have a partner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the operator of its name")]
+pub enum SetOperator {
+    And,
+    Or,
+    Unless,
+}
+
+/// Which elements of two vectors meet.
+#[derive(Debug, Clone, Default)]
+pub struct Matching {
+    /// The labels compared.
+    pub labels: MatchLabels,
+    /// How many elements may meet one.
+    pub cardinality: Cardinality,
+}
+
+/// The labels by which elements meet.
+#[derive(Debug, Clone)]
+pub enum MatchLabels {
+    /// `on(...)`: these.
+    On(Vec<Arc<str>>),
+    /// `ignoring(...)`: all but the metric's name and these.
+    Ignoring(Vec<Arc<str>>),
+}
+
+impl Default for MatchLabels {
+    fn default() -> MatchLabels {
+        MatchLabels::Ignoring(Vec::new())
+    }
+}
+
+/// How many elements of a side may meet one of the other.
+#[derive(Debug, Clone, Default)]
+pub enum Cardinality {
+    /// One each.
+    #[default]
+    OneToOne,
+    /// `group_left(...)`: many on the left; these labels come from the right.
+    ManyToOne(Vec<Arc<str>>),
+    /// `group_right(...)`: many on the right; these labels come from the left.
+    OneToMany(Vec<Arc<str>>),
+}
+
+/// `op by (labels) (parameter, expr)`.
+#[derive(Debug, Clone)]
+pub struct Aggregate {
+    /// What is made of each group.
+    pub op: AggregateOperator,
+    /// What is grouped.
+    pub expr: Expr,
+    /// The number or label name some operators need.
+    pub parameter: Option<Expr>,
+    /// What makes a group.
+    pub grouping: Grouping,
+}
+
+/// What is made of each group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the PromQL operator of its name")]
+pub enum AggregateOperator {
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Count,
+    Group,
+    Stddev,
+    Stdvar,
+    Topk,
+    Bottomk,
+    Quantile,
+    CountValues,
+}
+
+/// What makes a group.
+#[derive(Debug, Clone)]
+pub enum Grouping {
+    /// Equal values of these labels; none: all elements are one group.
+    By(Vec<Arc<str>>),
+    /// Equal values of all labels but the metric's name and these.
+    Without(Vec<Arc<str>>),
+}
+
+impl Expr {
+    /// What it evaluates to.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Expr::Number(_) => Kind::Scalar,
+            Expr::Text(_) => Kind::Text,
+            Expr::Selector(_) | Expr::Aggregate(_) => Kind::Vector,
+            Expr::Range { .. } | Expr::Subquery(_) => Kind::Matrix,
+            Expr::Negate(inner) => inner.kind(),
+            Expr::Binary(binary) => match (binary.left.kind(), binary.right.kind()) {
+                (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
+                _ => Kind::Vector,
+            },
+            Expr::Call(function, _) => function.kind(),
+        }
+    }
+
+    /// The expressions directly inside it.
+    pub fn children(&self) -> Vec<&Expr> {
+        match self {
+            Expr::Number(_) | Expr::Text(_) | Expr::Selector(_) | Expr::Range { .. } => Vec::new(),
+            Expr::Subquery(subquery) => vec![&subquery.expr],
+            Expr::Negate(inner) => vec![inner],
+            Expr::Binary(binary) => vec![&binary.left, &binary.right],
+            Expr::Aggregate(aggregate) => aggregate.parameter.iter().chain([&aggregate.expr]).collect(),
+            Expr::Call(_, arguments) => arguments.iter().collect(),
+        }
+    }
+}

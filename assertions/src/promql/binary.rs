@@ -1,0 +1,208 @@
+//! Operators between two expressions, and which elements of two vectors meet.
+
+use super::ast::{
+    Arithmetic, Binary, Cardinality, Comparison, Kind, MatchLabels, Matching, Operator, SetOperator,
+};
+use super::eval::{Element, EvalError, Evaluated, Query, reject_duplicates, without_name};
+use crate::labels::Labels;
+use crate::store::METRIC_NAME;
+use crate::time::Millis;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Two numbers; a comparison answers 0 or 1.
+pub(super) fn scalars(op: Operator, left: f64, right: f64) -> Evaluated<f64> {
+    match op {
+        Operator::Arithmetic(op) => Ok(arithmetic(op, left, right)),
+        Operator::Comparison(op) => Ok(f64::from(u8::from(holds(op, left, right)))),
+        Operator::Set(_) => Err(EvalError::Kind { found: Kind::Scalar, wanted: Kind::Vector }),
+    }
+}
+
+/// The elements of an operation in which at least one side is a vector.
+pub(super) fn vector(query: &Query<'_>, binary: &Binary, at: Millis) -> Evaluated<Vec<Element>> {
+    match (binary.left.kind(), binary.right.kind()) {
+        (Kind::Scalar, _) => {
+            let scalar = query.scalar(&binary.left, at)?;
+            with_scalar(query, binary, query.vector(&binary.right, at)?, |value| (scalar, value))
+        }
+        (_, Kind::Scalar) => {
+            let scalar = query.scalar(&binary.right, at)?;
+            with_scalar(query, binary, query.vector(&binary.left, at)?, |value| (value, scalar))
+        }
+        _ => {
+            let left = query.vector(&binary.left, at)?;
+            let right = query.vector(&binary.right, at)?;
+            match binary.op {
+                Operator::Set(op) => Ok(set(op, &binary.matching, left, right)),
+                _ => matched(query, binary, left, right),
+            }
+        }
+    }
+}
+
+fn arithmetic(op: Arithmetic, left: f64, right: f64) -> f64 {
+    match op {
+        Arithmetic::Add => left + right,
+        Arithmetic::Subtract => left - right,
+        Arithmetic::Multiply => left * right,
+        Arithmetic::Divide => left / right,
+        Arithmetic::Modulo => left % right,
+        Arithmetic::Power => left.powf(right),
+        Arithmetic::Atan2 => left.atan2(right),
+    }
+}
+
+fn holds(op: Comparison, left: f64, right: f64) -> bool {
+    match op {
+        Comparison::Equal => left == right,
+        Comparison::NotEqual => left != right,
+        Comparison::Less => left < right,
+        Comparison::LessOrEqual => left <= right,
+        Comparison::Greater => left > right,
+        Comparison::GreaterOrEqual => left >= right,
+    }
+}
+
+/// The value of a pair: `None` if a comparison filters it out. `kept` is the value a filter lets through.
+fn pair(binary: &Binary, left: f64, right: f64, kept: f64) -> Option<f64> {
+    match binary.op {
+        Operator::Arithmetic(op) => Some(arithmetic(op, left, right)),
+        Operator::Comparison(op) if binary.returns_bool => Some(f64::from(u8::from(holds(op, left, right)))),
+        Operator::Comparison(op) => holds(op, left, right).then_some(kept),
+        Operator::Set(_) => None,
+    }
+}
+
+/// Whether the result is another quantity, which must not carry the metric's name.
+fn drops_name(binary: &Binary) -> bool {
+    binary.returns_bool || matches!(binary.op, Operator::Arithmetic(_))
+}
+
+fn with_scalar(
+    query: &Query<'_>,
+    binary: &Binary,
+    elements: Vec<Element>,
+    sides: impl Fn(f64) -> (f64, f64),
+) -> Evaluated<Vec<Element>> {
+    let mut result = Vec::with_capacity(elements.len());
+    for mut element in elements {
+        let (left, right) = sides(element.value);
+        if let Some(value) = pair(binary, left, right, element.value) {
+            element.value = value;
+            if drops_name(binary) {
+                query.drop_name(&mut element);
+            }
+            result.push(element);
+        }
+    }
+    if drops_name(binary) {
+        reject_duplicates(&result)?;
+    }
+    Ok(result)
+}
+
+/// The labels by which an element finds its partner.
+fn signature(matching: &Matching, labels: &Labels) -> Labels {
+    let listed = |names: &[std::sync::Arc<str>], label: &str| names.iter().any(|name| **name == *label);
+    match &matching.labels {
+        MatchLabels::On(names) => labels.filter(|label| listed(names, label)),
+        MatchLabels::Ignoring(names) if names.is_empty() => without_name(labels),
+        MatchLabels::Ignoring(names) => labels.filter(|label| label != METRIC_NAME && !listed(names, label)),
+    }
+}
+
+fn set(op: SetOperator, matching: &Matching, left: Vec<Element>, right: Vec<Element>) -> Vec<Element> {
+    let signatures = |elements: &[Element]| {
+        elements.iter().map(|e| signature(matching, &e.labels)).collect::<FxHashSet<_>>()
+    };
+    match op {
+        SetOperator::And => {
+            let there = signatures(&right);
+            left.into_iter().filter(|e| there.contains(&signature(matching, &e.labels))).collect()
+        }
+        SetOperator::Unless => {
+            let there = signatures(&right);
+            left.into_iter().filter(|e| !there.contains(&signature(matching, &e.labels))).collect()
+        }
+        SetOperator::Or => {
+            let there = signatures(&left);
+            let added = right.into_iter().filter(|e| !there.contains(&signature(matching, &e.labels)));
+            left.into_iter().chain(added).collect()
+        }
+    }
+}
+
+/// Arithmetic or comparison of partners.
+fn matched(
+    query: &Query<'_>,
+    binary: &Binary,
+    left: Vec<Element>,
+    right: Vec<Element>,
+) -> Evaluated<Vec<Element>> {
+    if left.is_empty() || right.is_empty() {
+        return Ok(Vec::new());
+    }
+    // From here on `one` is the side of which each element is unique in its group.
+    let many_is_right = matches!(binary.matching.cardinality, Cardinality::OneToMany(_));
+    let (many, one) = if many_is_right { (right, left) } else { (left, right) };
+    let partners = unique(&binary.matching, &one, if many_is_right { "left" } else { "right" })?;
+    let mut taken: FxHashSet<Labels> = FxHashSet::default();
+    let mut result = Vec::new();
+    for element in many {
+        let group = signature(&binary.matching, &element.labels);
+        let Some(partner) = partners.get(&group) else { continue };
+        let (l, r) =
+            if many_is_right { (partner.value, element.value) } else { (element.value, partner.value) };
+        let Some(value) = pair(binary, l, r, l) else { continue };
+        let joined = joined(query, binary, &element, partner, value);
+        let claim = match binary.matching.cardinality {
+            Cardinality::OneToOne => group,
+            _ => joined.labels.clone(),
+        };
+        if !taken.insert(claim) {
+            return Err(match binary.matching.cardinality {
+                Cardinality::OneToOne => EvalError::ManyToOne,
+                _ => EvalError::GroupingNotUnique(joined.labels),
+            });
+        }
+        result.push(joined);
+    }
+    Ok(result)
+}
+
+/// The elements of a side by signature. Errors: two have the same.
+fn unique<'e>(
+    matching: &Matching,
+    elements: &'e [Element],
+    side: &'static str,
+) -> Evaluated<FxHashMap<Labels, &'e Element>> {
+    let mut by_signature = FxHashMap::default();
+    for element in elements {
+        let group = signature(matching, &element.labels);
+        if by_signature.insert(group.clone(), element).is_some() {
+            return Err(EvalError::ManyToMany { side, group });
+        }
+    }
+    Ok(by_signature)
+}
+
+/// The element that a pair becomes: the many side's labels, and those the other side lends.
+fn joined(query: &Query<'_>, binary: &Binary, many: &Element, one: &Element, value: f64) -> Element {
+    let mut element = Element { labels: many.labels.clone(), value, nameless: many.nameless };
+    if drops_name(binary) {
+        query.drop_name(&mut element);
+    }
+    let (Cardinality::ManyToOne(lent) | Cardinality::OneToMany(lent)) = &binary.matching.cardinality else {
+        element.labels = match &binary.matching.labels {
+            MatchLabels::On(_) => signature(&binary.matching, &element.labels),
+            MatchLabels::Ignoring(names) => {
+                element.labels.filter(|label| !names.iter().any(|name| **name == *label))
+            }
+        };
+        return element;
+    };
+    for name in lent {
+        element.labels = element.labels.with(name, one.labels.get(name));
+    }
+    element
+}
