@@ -20,10 +20,10 @@ struct Group {
 /// The elements of an aggregation at `at`; groups in the order in which they were met.
 pub(super) fn vector(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Evaluated<Vec<Element>> {
     let elements = query.vector(&aggregate.expr, at)?;
-    let groups = grouped(query, &aggregate.grouping, elements);
+    let groups = grouped(&aggregate.grouping, elements);
     match aggregate.op {
         Op::Topk | Op::Bottomk => {
-            let k = count(parameter(query, aggregate, at)?);
+            let k = count(parameter(query, aggregate, at)?, query.settings.dialect)?;
             Ok(groups.into_iter().flat_map(|group| ends(group.members, k, aggregate.op)).collect())
         }
         Op::CountValues => count_values(query, aggregate, groups),
@@ -40,12 +40,15 @@ fn parameter(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Evaluated<
     query.scalar(aggregate.parameter.as_ref().ok_or(missing)?, at)
 }
 
-/// How many elements a parameter means: none if it is below 1 or no number.
-fn count(k: f64) -> usize {
-    if k >= 1.0 { k as usize } else { 0 }
+/// How many elements a parameter means: none if it is below 1. NaN is an error from 3.x on.
+fn count(k: f64, dialect: Dialect) -> Evaluated<usize> {
+    if k.is_nan() && dialect == Dialect::V3 {
+        return Err(EvalError::Argument { function: "topk or bottomk", problem: "a number, not NaN" });
+    }
+    Ok(if k >= 1.0 { k as usize } else { 0 })
 }
 
-fn grouped(query: &Query<'_>, grouping: &Grouping, elements: Vec<Element>) -> Vec<Group> {
+fn grouped(grouping: &Grouping, elements: Vec<Element>) -> Vec<Group> {
     if let Grouping::By(names) = grouping
         && names.is_empty()
     {
@@ -53,15 +56,15 @@ fn grouped(query: &Query<'_>, grouping: &Grouping, elements: Vec<Element>) -> Ve
         return if group.members.is_empty() { Vec::new() } else { vec![group] };
     }
     let mut groups: Vec<Group> = Vec::new();
-    let mut by_labels: FxHashMap<(Labels, bool), usize> = FxHashMap::default();
+    let mut by_labels: FxHashMap<Labels, usize> = FxHashMap::default();
     for element in elements {
         let labels = group_labels(grouping, &element);
-        let nameless =
-            query.settings.delayed_names && element.nameless && !labels.get(METRIC_NAME).is_empty();
-        let index = *by_labels.entry((labels.clone(), nameless)).or_insert_with(|| {
+        let nameless = element.nameless && !labels.get(METRIC_NAME).is_empty();
+        let index = *by_labels.entry(labels.clone()).or_insert_with(|| {
             groups.push(Group { labels, nameless, members: Vec::new() });
             groups.len() - 1
         });
+        groups[index].nameless |= nameless;
         groups[index].members.push(element);
     }
     groups

@@ -1,7 +1,7 @@
 //! Operators between two expressions, and which elements of two vectors meet.
 
 use super::ast::{
-    Arithmetic, Binary, Cardinality, Comparison, Kind, MatchLabels, Matching, Operator, SetOperator,
+    Arithmetic, Binary, Cardinality, Comparison, Dialect, Kind, MatchLabels, Matching, Operator, SetOperator,
 };
 use super::eval::{Element, EvalError, Evaluated, Query, reject_duplicates, without_name};
 use crate::labels::Labels;
@@ -153,17 +153,18 @@ fn matched(
         let Some(partner) = partners.get(&group) else { continue };
         let (l, r) =
             if many_is_right { (partner.value, element.value) } else { (element.value, partner.value) };
+        let one_to_one = matches!(binary.matching.cardinality, Cardinality::OneToOne);
+        // 3.x refuses a second partner even if the comparison is false; 2.x only if both come through.
+        if one_to_one && query.settings.dialect == Dialect::V3 && !taken.insert(group.clone()) {
+            return Err(EvalError::ManyToOne);
+        }
         let Some(value) = pair(binary, l, r, l) else { continue };
         let joined = joined(query, binary, &element, partner, value);
-        let claim = match binary.matching.cardinality {
-            Cardinality::OneToOne => group,
-            _ => joined.labels.clone(),
-        };
-        if !taken.insert(claim) {
-            return Err(match binary.matching.cardinality {
-                Cardinality::OneToOne => EvalError::ManyToOne,
-                _ => EvalError::GroupingNotUnique(joined.labels),
-            });
+        if one_to_one && query.settings.dialect == Dialect::V2 && !taken.insert(group) {
+            return Err(EvalError::ManyToOne);
+        }
+        if !one_to_one && !taken.insert(joined.labels.clone()) {
+            return Err(EvalError::GroupingNotUnique(joined.labels));
         }
         result.push(joined);
     }

@@ -92,7 +92,7 @@ fn bound(text: &str) -> Option<f64> {
 
 /// The buckets made fit to interpolate in: sorted, no bound twice, counts never falling.
 ///
-/// None: no +Inf bucket, fewer than two buckets, or no observations.
+/// None: no +Inf bucket, or no observations.
 fn prepared(mut buckets: Vec<Bucket>, dialect: Dialect) -> Option<Vec<Bucket>> {
     buckets.sort_by(|a, b| a.upper.total_cmp(&b.upper));
     if buckets.last()?.upper != f64::INFINITY {
@@ -106,8 +106,7 @@ fn prepared(mut buckets: Vec<Bucket>, dialect: Dialect) -> Option<Vec<Bucket>> {
         same
     });
     make_monotonic(&mut buckets, dialect);
-    let observations = buckets.last()?.count;
-    (buckets.len() >= 2 && observations != 0.0).then_some(buckets)
+    (buckets.last()?.count != 0.0).then_some(buckets)
 }
 
 /// Counts of a scrape between two updates, or of aggregated rates, may fall: a bucket then gets the count of
@@ -138,7 +137,9 @@ fn histogram_quantile(q: f64, buckets: Vec<Bucket>, dialect: Dialect) -> f64 {
             f64::NAN
         };
     }
-    let Some(buckets) = prepared(buckets, dialect) else { return f64::NAN };
+    let Some(buckets) = prepared(buckets, dialect).filter(|buckets| buckets.len() >= 2) else {
+        return f64::NAN;
+    };
     let last = buckets.len() - 1;
     let rank = q * buckets[last].count;
     // Binary search as upstream: with NaN counts its answer differs from that of a linear one.
@@ -182,7 +183,9 @@ fn observations_until(buckets: &[Bucket], value: f64) -> f64 {
     match found {
         found if found > last => buckets[last].count,
         _ if buckets[found].upper == value => buckets[found].count,
-        _ if value <= start || start.is_infinite() || found == last => below,
+        // A bucket without lower end cannot be interpolated in: all of it counts as below.
+        _ if start.is_infinite() && value > start => buckets[found].count,
+        _ if value <= start || found == last => below,
         _ => below + (buckets[found].count - below) * ((value - start) / (buckets[found].upper - start)),
     }
 }
