@@ -1,7 +1,12 @@
 //! Did alerts and SLOs behave? Samples in, verdicts out.
 //!
+//! A scrape is read ([`exposition`]), put on the grid of rule time ([`grid`]) into a [`store`]; rules ([`rule`], [`promql`])
+//! are evaluated on it ([`engine`]); alerts are routed ([`route`], [`notify`]); and the [`verdict`] holds what happened against
+//! what was expected. [`slo`] and [`threshold`] judge what clients saw.
+//!
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
+pub mod alert;
 pub mod alertmanager;
 pub mod engine;
 pub mod exit;
@@ -12,6 +17,7 @@ pub mod inhibit;
 pub mod interval;
 pub mod labels;
 pub mod matcher;
+pub mod notation;
 pub mod notify;
 pub mod promql;
 pub mod route;

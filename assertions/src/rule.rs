@@ -1,368 +1,320 @@
-//! Rule files as Prometheus reads them, with the place of everything that can be wrong.
+//! Prometheus rule files: read with every problem at once, each at its place.
+//!
+//! The file is taken as shipped. What the engine cannot do as Prometheus would is refused here, so that no rule is
+//! ever silently not judged. It evaluates nothing.
 
-use crate::promql::ast::{Expr, Op};
-use crate::promql::parse::{ParseError, parse};
-use crate::template::{self, Template};
-use scenarios::problem::{Problem, nearest};
-use scenarios::span::{Source, Span};
-use scenarios::units;
-use scenarios::yaml::{self, Node};
+use crate::promql::ast::{Dialect, Expr};
+use crate::promql::parse::{ParseOptions, parse};
+use crate::promql::selection::{self, Windows};
+use crate::template::Template;
+use scenarios::problem::{Problem, Severity, nearest};
+use scenarios::span::{Source, Spanned};
+use scenarios::yaml::{self, Key, Node};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Rules that are evaluated together, in order.
+mod fields;
+
+/// The rules of one or more files, in order.
+#[derive(Debug, Clone, Default)]
+pub struct RuleSet {
+    /// Groups in the order of the files.
+    pub groups: Vec<Group>,
+}
+
+/// Rules that are evaluated together, one after the other.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// Its name, unique in its file.
-    pub name: String,
-    /// Its own evaluation interval, which wins over the global one.
+    pub name: Spanned<String>,
+    /// How often it is evaluated; `None`: as the engine is told.
     pub interval: Option<Duration>,
-    /// Most alerts or series a rule may give; 0: any number.
+    /// Most alerts or series a rule may make; 0 is no limit.
     pub limit: usize,
-    /// In order.
+    /// How far in the past it is evaluated.
+    pub query_offset: Duration,
+    /// Its rules.
     pub rules: Vec<Rule>,
 }
 
-/// One rule.
+/// A rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// The alert's name, or the recorded metric's.
-    pub name: String,
-    /// Where the name stands.
-    pub span: Span,
-    /// What is evaluated.
-    pub expr: Expr,
-    /// Its text.
-    pub text: String,
-    /// Where it stands.
-    pub expr_span: Span,
-    /// Labels that are added; those of an alert may be templates.
-    pub labels: Vec<(String, Template)>,
-    /// Alert or record.
+    /// Its number, counted over all files from 0: the `rule` of an alert event.
+    pub index: usize,
+    /// What it makes.
     pub kind: RuleKind,
+    /// The expression as written.
+    pub text: Spanned<String>,
+    /// The expression.
+    pub expr: Expr,
+    /// Labels it adds; in an alert they may be templates.
+    pub labels: BTreeMap<String, Template>,
 }
 
-/// What a rule is for.
+/// What a rule makes.
 #[derive(Debug, Clone)]
 pub enum RuleKind {
-    /// Raises an alert.
-    Alert {
-        /// How long the condition must hold.
-        hold: Duration,
-        /// How long it goes on firing after the condition has ended.
-        keep_firing: Duration,
-        /// Texts for people.
-        annotations: Vec<(String, Template)>,
-    },
-    /// Records a series.
-    Record,
+    /// Alerts.
+    Alert(AlertRule),
+    /// A series of this name.
+    Record(Spanned<String>),
+}
+
+/// What only an alerting rule has.
+#[derive(Debug, Clone)]
+pub struct AlertRule {
+    /// The alert's name.
+    pub name: Spanned<String>,
+    /// How long the expression must hold before the alert fires.
+    pub hold: Duration,
+    /// How long it goes on firing after the expression has stopped to hold.
+    pub keep_firing: Duration,
+    /// Texts for people.
+    pub annotations: BTreeMap<String, Template>,
+}
+
+/// Rules, and what the user should know of them.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The rules.
+    pub rules: RuleSet,
+    /// Warnings: nothing that makes a rule behave differently from Prometheus.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads rule files.
+///
+/// Errors: all problems of all files, warnings among them, at least one an error. Files without a single rule are an
+/// error: a drill that judges nothing must not pass.
+pub fn load(sources: &[Arc<Source>], options: ParseOptions) -> Result<Loaded, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut rules = RuleSet::default();
+    for source in sources {
+        match yaml::parse(source.clone()) {
+            Ok(tree) => {
+                let mut reader =
+                    Reader { options, problems: &mut problems, next_index: rules.rules().count() };
+                rules.groups.extend(reader.file(&tree));
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    if rules.rules().next().is_none() && problems.iter().all(|p| p.severity == Severity::Warning) {
+        problems.push(no_rules(sources));
+    }
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    Ok(Loaded { rules, warnings: problems })
+}
+
+fn no_rules(sources: &[Arc<Source>]) -> Problem {
+    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    let problem = Problem {
+        severity: Severity::Error,
+        summary: format!(
+            "no rules in {}",
+            if names.is_empty() { "no files".to_string() } else { names.join(", ") }
+        ),
+        span: sources.first().map(|source| scenarios::span::Span::new(source.clone(), 0, 0)),
+        hint: None,
+        related: Vec::new(),
+    };
+    problem.hint("a rule file has `groups:`, each with `name:` and `rules:`")
+}
+
+impl RuleSet {
+    /// All rules, in order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.groups.iter().flat_map(|group| &group.rules)
+    }
+
+    /// All alerting rules, in order.
+    pub fn alerts(&self) -> impl Iterator<Item = (&Rule, &AlertRule)> {
+        self.rules().filter_map(|rule| match &rule.kind {
+            RuleKind::Alert(alert) => Some((rule, alert)),
+            RuleKind::Record(_) => None,
+        })
+    }
+
+    /// The longest time any rule looks back: what a history must cover.
+    pub fn reach(&self) -> Duration {
+        self.rules().map(|rule| rule.windows().reach).max().unwrap_or_default()
+    }
 }
 
 impl Rule {
-    /// Whether it raises an alert.
-    pub fn is_alert(&self) -> bool {
-        matches!(self.kind, RuleKind::Alert { .. })
-    }
-
-    /// The rule's `for`; zero for a recording rule.
-    pub fn hold(&self) -> Duration {
-        match self.kind {
-            RuleKind::Alert { hold, .. } => hold,
-            RuleKind::Record => Duration::ZERO,
+    /// The alert's or the series' name.
+    pub fn name(&self) -> &Spanned<String> {
+        match &self.kind {
+            RuleKind::Alert(alert) => &alert.name,
+            RuleKind::Record(name) => name,
         }
     }
 
-    /// A label of the rule, where it is no template.
-    pub fn label(&self, name: &str) -> Option<&str> {
-        self.labels.iter().find(|(label, _)| label == name).and_then(|(_, value)| value.plain())
-    }
-
-    /// The expression without its outermost comparison with a number: what the threshold is compared with.
-    pub fn observed(&self) -> &Expr {
-        match &self.expr {
-            Expr::Binary(binary) if binary.op.is_comparison() => match (&binary.left, &binary.right) {
-                (Expr::Number(_), observed) | (observed, Expr::Number(_)) => observed,
-                _ => &self.expr,
-            },
-            expr => expr,
-        }
-    }
-
-    /// The outermost comparison's operator and number, as `observed OP number`.
-    pub fn threshold(&self) -> Option<(Op, f64)> {
-        let Expr::Binary(binary) = &self.expr else { return None };
-        match (&binary.left, &binary.right) {
-            (_, Expr::Number(number)) if binary.op.is_comparison() => Some((binary.op, *number)),
-            (Expr::Number(number), _) if binary.op.is_comparison() => Some((mirrored(binary.op), *number)),
-            _ => None,
-        }
-    }
-
-    /// Every range of a selector in the expression.
-    pub fn windows(&self) -> Vec<Duration> {
-        self.expr.selectors().into_iter().filter_map(|(_, range)| range).collect()
+    /// The windows and series of its expression.
+    pub fn windows(&self) -> Windows {
+        selection::windows(&self.expr)
     }
 }
 
-fn mirrored(op: Op) -> Op {
-    match op {
-        Op::Greater => Op::Less,
-        Op::Less => Op::Greater,
-        Op::GreaterOrEqual => Op::LessOrEqual,
-        Op::LessOrEqual => Op::GreaterOrEqual,
-        op => op,
-    }
+const FILE_KEYS: &[&str] = &["groups"];
+const GROUP_KEYS: &[&str] = &["name", "interval", "limit", "query_offset", "labels", "rules"];
+const RULE_KEYS: &[&str] = &["alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"];
+
+struct Reader<'p> {
+    options: ParseOptions,
+    problems: &'p mut Vec<Problem>,
+    next_index: usize,
 }
 
-/// Reads a rule file: its groups and warnings, or everything that is wrong with it.
-pub fn read(source: Arc<Source>) -> Result<(Vec<Group>, Vec<Problem>), Vec<Problem>> {
-    let root = yaml::parse(Arc::clone(&source))?;
-    let mut reader = Reader { problems: Vec::new() };
-    let groups = reader.file(&root);
-    if groups.iter().all(|group| group.rules.is_empty()) && !reader.failed() {
-        let problem = Problem::error("the file has no rules", Span::new(source, 0, 0));
-        reader.problems.push(problem.hint("write `groups: [{name: …, rules: [{alert: …, expr: …}]}]`"));
-    }
-    if reader.failed() { Err(reader.problems) } else { Ok((groups, reader.problems)) }
-}
-
-struct Reader {
-    problems: Vec<Problem>,
-}
-
-const GROUP_KEYS: [&str; 7] =
-    ["name", "interval", "limit", "rules", "query_offset", "labels", "partial_response_strategy"];
-const RULE_KEYS: [&str; 7] = ["alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"];
-
-impl Reader {
-    fn failed(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == scenarios::problem::Severity::Error)
-    }
-
-    fn keys(&mut self, node: &Node, what: &str, known: &[&str]) {
-        for (key, _) in node.entries().filter(|(key, _)| !known.contains(&key.text.as_str())) {
-            let problem = Problem::error(format!("unknown field `{}` in {what}", key.text), key.span.clone());
-            self.problems.push(match nearest(&key.text, known.iter().copied()) {
-                Some(name) => problem.hint(format!("did you mean `{name}`?")),
-                None => problem.hint(format!("{what} has {}", known.join(", "))),
-            });
-        }
-    }
-
-    fn file(&mut self, root: &Node) -> Vec<Group> {
-        if root.expect_mapping("a map with `groups`", &mut self.problems).is_none() {
+impl Reader<'_> {
+    fn file(&mut self, tree: &Node) -> Vec<Group> {
+        if tree.is_null() {
             return Vec::new();
         }
-        self.keys(root, "a rule file", &["groups"]);
-        let Some(groups) = root.get("groups") else { return Vec::new() };
-        let Some(items) = groups.expect_sequence("a list of groups", &mut self.problems) else {
+        let Some(entries) = tree.expect_mapping("a map with `groups:`", self.problems) else {
             return Vec::new();
         };
-        let mut names: Vec<(String, Span)> = Vec::new();
-        let mut read = Vec::new();
-        for item in items {
-            let Some(group) = self.group(item) else { continue };
-            if let Some(name) = item.get("name") {
-                if let Some((_, first)) = names.iter().find(|(known, _)| *known == group.name) {
-                    let problem =
-                        Problem::error(format!("group `{}` is there twice", group.name), name.span.clone());
-                    self.problems
-                        .push(problem.related(first.clone(), "first here").hint("give it another name"));
-                }
-                names.push((group.name.clone(), name.span.clone()));
-            }
-            read.push(group);
+        self.check_keys(entries, FILE_KEYS, "a rule file");
+        let Some(list) = tree.get("groups").filter(|node| !node.is_null()) else { return Vec::new() };
+        let Some(items) = list.expect_sequence("a list of groups", self.problems) else { return Vec::new() };
+        let groups: Vec<Group> = items.iter().filter_map(|item| self.group(item)).collect();
+        self.check_names(&groups);
+        groups
+    }
+
+    fn check_keys(&mut self, entries: &[(Key, Node)], known: &[&str], what: &str) {
+        for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str())) {
+            let mut problem =
+                Problem::error(format!("unknown field `{}` in {what}", key.text), key.span.clone());
+            let hint = match nearest(&key.text, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known: {}", known.join(", ")),
+            };
+            problem = problem.hint(hint);
+            self.problems.push(problem);
         }
-        read
+    }
+
+    fn check_names(&mut self, groups: &[Group]) {
+        let mut seen: BTreeMap<&str, &Group> = BTreeMap::new();
+        for group in groups {
+            let Some(first) = seen.insert(&group.name.value, group) else { continue };
+            let (Some(span), Some(first_span)) = (&group.name.span, &first.name.span) else { continue };
+            let problem =
+                Problem::error(format!("group `{}` is defined twice", group.name.value), span.clone());
+            self.problems.push(
+                problem
+                    .related(first_span.clone(), "first defined here")
+                    .hint("group names are unique in a file; rename one"),
+            );
+        }
     }
 
     fn group(&mut self, node: &Node) -> Option<Group> {
-        node.expect_mapping("a group: `name` and `rules`", &mut self.problems)?;
-        self.keys(node, "a group", &GROUP_KEYS);
-        let name = match node.get("name") {
-            Some(name) => name.expect_text("the group's name", &mut self.problems)?.to_owned(),
-            None => {
-                self.problems
-                    .push(Problem::error("a group without `name`", node.head()).hint("add `name: …`"));
-                return None;
-            }
-        };
-        for key in ["query_offset", "labels"] {
-            if let Some(value) = node.get(key) {
-                let problem = Problem::error(format!("`{key}` of a group is not supported"), value.head());
-                self.problems.push(problem.hint("write it into each rule"));
-            }
-        }
-        let interval = node.get("interval").and_then(|interval| self.duration(interval));
-        let limit = node
-            .get("limit")
-            .and_then(|limit| limit.expect_text("a number", &mut self.problems)?.parse().ok());
-        let rules = match node.get("rules") {
-            Some(rules) => rules.expect_sequence("a list of rules", &mut self.problems).unwrap_or_default(),
+        let entries = node.expect_mapping("a group", self.problems)?;
+        self.check_keys(entries, GROUP_KEYS, "a group");
+        let name = self.required_text(node, "name", "a group");
+        let interval = self.optional_duration(node, "interval");
+        let limit = node.get("limit").and_then(|limit| self.limit(limit)).unwrap_or(0);
+        let query_offset = self.optional_duration(node, "query_offset").unwrap_or_default();
+        let shared = self.labels(node);
+        let items = match node.get("rules").filter(|rules| !rules.is_null()) {
+            Some(rules) => rules.expect_sequence("a list of rules", self.problems)?,
             None => &[],
         };
-        let rules = rules.iter().filter_map(|rule| self.rule(rule)).collect();
-        Some(Group { name, interval, limit: limit.unwrap_or(0), rules })
+        let rules = items.iter().filter_map(|item| self.rule(item, &shared)).collect();
+        Some(Group { name: name?, interval, limit, query_offset, rules })
     }
 
-    fn duration(&mut self, node: &Node) -> Option<Duration> {
-        let text = node.expect_text("a duration such as 5m", &mut self.problems)?;
-        // Prometheus takes a bare 0, and years.
-        if text == "0" {
-            return Some(Duration::ZERO);
-        }
-        match units::duration(text) {
-            Ok(duration) => Some(duration),
-            Err(error) => {
-                self.problems.push(Problem::error(error.summary, node.span.clone()).hint(error.hint));
-                None
-            }
-        }
+    fn rule(&mut self, node: &Node, shared: &BTreeMap<String, Template>) -> Option<Rule> {
+        let entries = node.expect_mapping("a rule", self.problems)?;
+        self.check_keys(entries, RULE_KEYS, "a rule");
+        let mut labels = shared.clone();
+        labels.extend(self.labels(node));
+        let kind = self.rule_kind(node);
+        let (text, expr) = self.expression(node)?;
+        let index = self.next_index;
+        self.next_index += 1;
+        Some(Rule { index, kind: kind?, text, expr, labels })
     }
 
-    fn rule(&mut self, node: &Node) -> Option<Rule> {
-        node.expect_mapping("a rule: `alert` or `record`, and `expr`", &mut self.problems)?;
-        self.keys(node, "a rule", &RULE_KEYS);
-        let (name, is_alert) = match (node.get("alert"), node.get("record")) {
-            (Some(alert), None) => (alert, true),
-            (None, Some(record)) => (record, false),
+    fn rule_kind(&mut self, node: &Node) -> Option<RuleKind> {
+        match (node.get("alert"), node.get("record")) {
+            (Some(alert), None) => self.alert(node, alert),
+            (None, Some(record)) => self.record(node, record),
             (Some(_), Some(record)) => {
-                let problem = Problem::error("a rule is either `alert` or `record`", record.head());
+                let problem = Problem::error("a rule has both `alert` and `record`", record.head());
                 self.problems.push(problem.hint("make two rules of it"));
-                return None;
+                None
             }
             (None, None) => {
-                let problem = Problem::error("a rule without `alert` or `record`", node.head());
-                self.problems.push(problem.hint("add `alert: NAME` or `record: NAME`"));
-                return None;
-            }
-        };
-        let text = name.expect_text("a name", &mut self.problems)?.to_owned();
-        let expr = self.expr(node, &text)?;
-        let labels = self.templates(node.get("labels"), is_alert);
-        let kind = if is_alert {
-            RuleKind::Alert {
-                hold: node.get("for").and_then(|hold| self.duration(hold)).unwrap_or_default(),
-                keep_firing: node
-                    .get("keep_firing_for")
-                    .and_then(|keep| self.duration(keep))
-                    .unwrap_or_default(),
-                annotations: self.templates(node.get("annotations"), true),
-            }
-        } else {
-            for key in ["for", "keep_firing_for", "annotations"] {
-                if let Some(value) = node.get(key) {
-                    let problem = Problem::error(format!("a recording rule has no `{key}`"), value.head());
-                    self.problems.push(problem.hint("only alerts have it"));
-                }
-            }
-            RuleKind::Record
-        };
-        let (expr, expr_text, expr_span) = expr;
-        Some(Rule { name: text, span: name.span.clone(), expr, text: expr_text, expr_span, labels, kind })
-    }
-
-    fn expr(&mut self, node: &Node, rule: &str) -> Option<(Expr, String, Span)> {
-        let Some(value) = node.get("expr") else {
-            let problem = Problem::error(format!("rule `{rule}` has no `expr`"), node.head());
-            self.problems.push(problem.hint("add `expr: …`"));
-            return None;
-        };
-        let text = value.expect_text("a PromQL expression", &mut self.problems)?;
-        match parse(text) {
-            Ok(expr) => Some((expr, text.trim().to_owned(), value.span.clone())),
-            Err(error) => {
-                let place =
-                    error.subject().and_then(|subject| text.find(subject).map(|at| at..at + subject.len()));
-                let span = place.map_or_else(|| value.head(), |range| value.span_within(range));
-                let hint = match &error {
-                    ParseError::Syntax(_) => "check it with `promtool check rules`",
-                    ParseError::Unsupported(_) => {
-                        "a run with this rule would not be judged as Prometheus would"
-                    }
-                };
-                self.problems.push(Problem::error(format!("rule `{rule}`: {error}"), span).hint(hint));
+                let problem = Problem::error("a rule has neither `alert` nor `record`", node.head());
+                self.problems.push(problem.hint("`alert: Name` makes alerts, `record: name` a series"));
                 None
             }
         }
     }
 
-    fn templates(&mut self, node: Option<&Node>, expands: bool) -> Vec<(String, Template)> {
-        let Some(node) = node else { return Vec::new() };
-        let Some(entries) = node.expect_mapping("a map of texts", &mut self.problems) else {
-            return Vec::new();
-        };
-        let mut templates = Vec::new();
-        for (key, value) in entries {
-            let Some(text) = value.expect_text("a text", &mut self.problems) else { continue };
-            let template = if expands { template::parse(text) } else { Ok(Template::text(text)) };
-            let template = template.unwrap_or_else(|error| {
-                let problem = Problem::error(format!("in `{}`: {error}", key.text), value.head()).warning();
-                self.problems.push(problem.hint("the text is shown as it is written"));
-                Template::text(text)
-            });
-            templates.push((key.text.clone(), template));
+    fn alert(&mut self, node: &Node, name: &Node) -> Option<RuleKind> {
+        let text = name.expect_text("the alert's name", self.problems)?.to_string();
+        let annotations = self.templates(node, "annotations");
+        Some(RuleKind::Alert(AlertRule {
+            name: Spanned::at(text, name.head()),
+            hold: self.optional_duration(node, "for").unwrap_or_default(),
+            keep_firing: self.optional_duration(node, "keep_firing_for").unwrap_or_default(),
+            annotations,
+        }))
+    }
+
+    fn record(&mut self, node: &Node, name: &Node) -> Option<RuleKind> {
+        let text = name.expect_text("the name of the series", self.problems)?.to_string();
+        for key in ["for", "keep_firing_for", "annotations"] {
+            if let Some(value) = node.get(key) {
+                let problem = Problem::error(format!("`{key}` in a recording rule"), value.head());
+                self.problems.push(problem.hint("only an alert has it; remove it"));
+            }
         }
-        templates
+        let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || "_:".contains(c));
+        if !starts_well || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:".contains(&b)) {
+            let problem = Problem::error(format!("`{text}` is not a metric name"), name.head());
+            self.problems.push(problem.hint("letters, digits, `_` and `:`, no digit first"));
+            return None;
+        }
+        Some(RuleKind::Record(Spanned::at(text, name.head())))
+    }
+
+    fn expression(&mut self, node: &Node) -> Option<(Spanned<String>, Expr)> {
+        let Some(value) = node.get("expr") else {
+            self.problems.push(Problem::error("a rule has no `expr`", node.head()));
+            return None;
+        };
+        let text = value.expect_text("a PromQL expression", self.problems)?.to_string();
+        match parse(&text, self.options) {
+            Ok(expr) => Some((Spanned::at(text, value.span.clone()), expr)),
+            Err(error) => {
+                let rule = node.get("alert").or(node.get("record")).and_then(Node::text).unwrap_or("a rule");
+                let mut problem = Problem::error(
+                    format!("{} in the expression of {rule}", error.summary),
+                    value.span_within(error.range),
+                );
+                problem.hint = error.hint;
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+}
+
+/// The dialect whose rules are read, for those who load without options.
+impl From<Dialect> for ParseOptions {
+    fn from(dialect: Dialect) -> ParseOptions {
+        ParseOptions { dialect, experimental: false }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str, expected: &[&str]) {
-        let source = Arc::new(Source { name: "rules.yml".into(), text: text.into() });
-        let problems = match read(source) {
-            Ok((_, warnings)) => warnings,
-            Err(problems) => problems,
-        };
-        let found: Vec<_> = problems
-            .iter()
-            .map(|problem| {
-                let place = problem.span.as_ref().map(|span| span.position());
-                let (line, column) = place.map_or((0, 0), |place| (place.line, place.column));
-                format!("{line}:{column} {}", problem.summary)
-            })
-            .collect();
-        assert_eq!(found, expected, "{text}");
-    }
-
-    #[test]
-    fn reads_a_rule_whole() {
-        let text = "groups:\n- name: g\n  interval: 30s\n  rules:\n  - alert: A\n    expr: 0.5 < rate(x[5m])\n    for: 2m\n    labels: {severity: P1}\n    annotations: {summary: '{{ $value }}'}\n  - {record: r, expr: sum(x)}\n";
-        let source = Arc::new(Source { name: "rules.yml".into(), text: text.into() });
-        let (groups, problems) = read(source).unwrap();
-        assert!(problems.is_empty());
-        let rule = &groups[0].rules[0];
-        assert_eq!(groups[0].interval, Some(Duration::from_secs(30)));
-        assert_eq!((rule.hold(), rule.label("severity")), (Duration::from_secs(120), Some("P1")));
-        assert_eq!(rule.threshold(), Some((Op::Greater, 0.5)));
-        assert_eq!(
-            (rule.windows(), rule.expr.reach()),
-            (vec![Duration::from_secs(300)], Duration::from_secs(300))
-        );
-        assert!(!groups[0].rules[1].is_alert());
-    }
-
-    #[test]
-    fn names_every_problem_with_its_place() {
-        check("groups: []", &["1:1 the file has no rules"]);
-        check(
-            "groups:\n- name: g\n  rules:\n  - alert: A\n    exp: x\n  - {record: r, expr: x, for: 1m}\n  - {expr: x}\n  - {alert: B, expr: hour() > 1}\n  - {alert: C, expr: 'x >', for: 5}\n- name: g\n  rules: [{alert: D, expr: x}]\n",
-            &[
-                "5:5 unknown field `exp` in a rule",
-                "4:5 rule `A` has no `expr`",
-                "6:31 a recording rule has no `for`",
-                "7:5 a rule without `alert` or `record`",
-                "8:22 rule `B`: the function `hour()` is not supported",
-                "9:22 rule `C`: not valid PromQL: invalid promql query",
-                "10:9 group `g` is there twice",
-            ],
-        );
-        check(
-            "groups:\n- name: g\n  rules:\n  - {alert: A, expr: x, annotations: {s: '{{ if x }}'}}\n",
-            &["4:42 in `s`: the action `if x` is not supported"],
-        );
-    }
-}
+mod tests;

@@ -1,299 +1,377 @@
-//! One series in memory: a synthetic past as a straight line, then samples with prefix sums.
+//! One series in memory: synthetic runs in constant space, raw runs with prefix sums.
 //!
-//! A window over thirty days costs two binary searches: sums and counter resets are folded into prefix sums as samples come.
+//! A rule over 30 days looks at 172,800 samples a series on every evaluation. So what a window needs
+//! (count, sum, what counter resets took away) is kept as running totals every [`BLOCK`] samples and
+//! subtracted, and a synthetic history is one straight line. It knows nothing of labels, queries or scrapes.
 
 use crate::time::Millis;
+use std::cmp::Ordering;
 
-/// Evenly spaced samples on a straight line: the healthy past, in a few bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Line {
-    /// Time of the first sample.
-    pub first: Millis,
-    /// Distance of samples, milliseconds; above 0.
-    pub step_ms: i64,
-    /// Number of samples.
-    pub count: usize,
-    /// First value.
-    pub value: f64,
-    /// Growth from sample to sample; not negative for counters.
-    pub increment: f64,
+mod totals;
+mod window;
+
+pub use totals::Compensated;
+pub use window::Window;
+
+use totals::Totals;
+
+/// The bits that mark "this series ended here", as Prometheus writes them; an ordinary NaN has others.
+pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Samples between two stored totals.
+const BLOCK: usize = 64;
+
+/// The marker that ends a series until its next sample.
+pub fn stale_marker() -> f64 {
+    f64::from_bits(STALE_BITS)
 }
 
-/// Samples of one series in order of time.
+/// Whether a value is the marker; compares bits, because every NaN is unequal to itself.
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_BITS
+}
+
+/// A sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// When, in rule time.
+    pub at: Millis,
+    /// The value; never the stale marker.
+    pub value: f64,
+    /// The counter was reset between the sample before and this one, whatever the two values say.
+    pub reset: bool,
+}
+
+/// A sample that is not newer than the newest one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sample at {} ms is not newer than the one at {} ms", at.0, newest.0)]
+pub struct OutOfOrder {
+    /// The refused sample's time.
+    pub at: Millis,
+    /// The newest time stored.
+    pub newest: Millis,
+}
+
+/// Samples in time order, in runs.
 #[derive(Debug, Clone, Default)]
 pub struct Series {
-    history: Option<Line>,
-    times: Vec<i64>,
-    values: Vec<f64>,
-    /// Sum of the values before each reset, up to and including this sample.
-    corrections: Vec<f64>,
-    /// Sum of all values before this sample.
-    sums: Vec<f64>,
-    resets: Vec<usize>,
-    /// When the series was marked stale.
-    stale: Vec<i64>,
+    runs: Vec<Run>,
+}
+
+/// Consecutive samples kept the same way.
+#[derive(Debug, Clone)]
+struct Run {
+    first_at: i64,
+    last_at: i64,
+    points: Points,
+    /// Totals over all samples of earlier runs.
+    before: Totals,
+    /// The counter was reset before the first sample, whatever the values say.
+    reset: bool,
+    /// What the reset before the first sample took away; 0 if there was none.
+    entry_drop: f64,
+}
+
+#[derive(Debug, Clone)]
+enum Points {
+    /// A straight line: sample i is `first + increment * i`, at `first_at + step * i`.
+    Line { step: i64, count: usize, first: f64, increment: f64 },
+    /// Every sample, and the totals before each [`BLOCK`]th.
+    Raw { times: Vec<i64>, values: Vec<f64>, blocks: Vec<Totals> },
+    /// A stale marker.
+    Stale,
+}
+
+/// Where a sample stands: run, and index within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    run: usize,
+    index: usize,
 }
 
 impl Series {
-    /// A series with a synthetic past.
-    pub fn with_history(line: Line) -> Series {
-        Series { history: Some(line), ..Series::default() }
-    }
-
-    fn history_len(&self) -> usize {
-        self.history.map_or(0, |line| line.count)
-    }
-
-    /// Number of samples.
-    pub fn len(&self) -> usize {
-        self.history_len() + self.times.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Time of sample `index`, milliseconds.
-    pub fn time(&self, index: usize) -> i64 {
-        match self.history {
-            Some(line) if index < line.count => line.first.0 + line.step_ms * index as i64,
-            _ => self.times[index - self.history_len()],
+    /// Adds a sample, which may be a stale marker. Errors: it is not newer than the newest.
+    pub fn push(&mut self, at: Millis, value: f64) -> Result<(), OutOfOrder> {
+        self.check_newer(at)?;
+        if is_stale(value) {
+            self.push_stale(at.0);
+        } else {
+            self.push_value(at.0, value);
         }
+        Ok(())
     }
 
-    /// Value of sample `index`.
-    pub fn value(&self, index: usize) -> f64 {
-        match self.history {
-            Some(line) if index < line.count => line.value + line.increment * index as f64,
-            _ => self.values[index - self.history_len()],
+    /// Adds a sample before which the counter was reset, though the values may not show it.
+    pub fn push_reset(&mut self, at: Millis, value: f64) -> Result<(), OutOfOrder> {
+        self.check_newer(at)?;
+        self.start_raw(at.0, value, true);
+        Ok(())
+    }
+
+    /// Adds `count` samples `step` ms apart from `start` on, the first `first`, each `increment` above the one
+    /// before. Constant space, unless the line falls: a falling line is stored sample by sample.
+    ///
+    /// Errors: it does not start after the newest sample. Without samples or step: nothing happens.
+    pub fn push_line(
+        &mut self,
+        start: Millis,
+        step: i64,
+        count: usize,
+        first: f64,
+        increment: f64,
+    ) -> Result<(), OutOfOrder> {
+        if count == 0 || step <= 0 {
+            return Ok(());
         }
-    }
-
-    /// What resets up to sample `index` have taken off.
-    fn correction(&self, index: usize) -> f64 {
-        index.checked_sub(self.history_len()).map_or(0.0, |raw| self.corrections[raw])
-    }
-
-    /// Sum of all values before sample `index`.
-    fn sum_before(&self, index: usize) -> f64 {
-        let line_sum = |line: Line, count: usize| {
-            let n = count as f64;
-            n * line.value + line.increment * n * (n - 1.0) / 2.0
-        };
-        match (self.history, index.checked_sub(self.history_len())) {
-            (Some(line), None) => line_sum(line, index),
-            (history, Some(raw)) => {
-                let before = history.map_or(0.0, |line| line_sum(line, line.count));
-                before
-                    + self.sums.get(raw).copied().unwrap_or_else(|| {
-                        self.sums.last().zip(self.values.last()).map_or(0.0, |(sum, value)| sum + value)
-                    })
-            }
-            (None, None) => 0.0,
+        self.check_newer(start)?;
+        if !(increment >= 0.0 && first.is_finite() && increment.is_finite()) {
+            return (0..count).try_for_each(|i| {
+                self.push(Millis(start.0 + step * i as i64), first + increment * i as f64)
+            });
         }
-    }
-
-    /// Adds a sample; a value below the last counts as a reset where that matters. Times must grow; others are ignored.
-    pub fn push(&mut self, at: Millis, value: f64) {
-        let dropped = self.len().checked_sub(1).is_some_and(|last| value < self.value(last));
-        self.push_marked(at, value, dropped);
-    }
-
-    /// Adds a sample and says whether the counter was reset before it, whatever the values look like.
-    pub fn push_marked(&mut self, at: Millis, value: f64, reset: bool) {
-        let last = self.len().checked_sub(1);
-        if last.is_some_and(|last| self.time(last) >= at.0) {
-            return;
-        }
-        let (mut correction, sum) = match last {
-            Some(last) => {
-                (self.correction(last), self.sum_before(last + 1) - self.sum_before(self.history_len()))
-            }
-            None => (0.0, 0.0),
-        };
-        if let Some(last) = last.filter(|_| reset) {
-            correction += self.value(last);
-            self.resets.push(self.len());
-        }
-        self.times.push(at.0);
-        self.values.push(value);
-        self.corrections.push(correction);
-        self.sums.push(sum);
-    }
-
-    /// Marks the series stale: from `at` on, until its next sample, it has no value.
-    pub fn mark_stale(&mut self, at: Millis) {
-        if self.stale.last().is_none_or(|last| *last < at.0) {
-            self.stale.push(at.0);
-        }
-    }
-
-    /// Whether the series' last entry is a stale marker.
-    pub fn is_stale(&self) -> bool {
-        let last = self.len().checked_sub(1).map_or(i64::MIN, |last| self.time(last));
-        self.stale.last().is_some_and(|stale| *stale > last)
-    }
-
-    /// The number of samples up to and including `at`.
-    fn count_until(&self, at: i64) -> usize {
-        let in_history = self.history.map_or(0, |line| {
-            if at < line.first.0 {
-                0
-            } else {
-                (((at - line.first.0) / line.step_ms) as usize + 1).min(line.count)
-            }
+        let (before, entry_drop) = self.entering(first, false);
+        self.runs.push(Run {
+            first_at: start.0,
+            last_at: start.0 + step * (count as i64 - 1),
+            points: Points::Line { step, count, first, increment },
+            before,
+            reset: false,
+            entry_drop,
         });
-        if in_history < self.history_len() {
-            return in_history;
+        Ok(())
+    }
+
+    /// Time of the newest sample or marker.
+    pub fn newest(&self) -> Option<Millis> {
+        self.runs.last().map(|run| Millis(run.last_at))
+    }
+
+    /// The newest value, which may be the stale marker, and its time, at or before `at`.
+    pub fn latest(&self, at: Millis) -> Option<(Millis, f64)> {
+        let run = self.runs.partition_point(|run| run.first_at <= at.0).checked_sub(1)?;
+        let found = &self.runs[run];
+        let index = found.index_through(at.0)?;
+        Some((Millis(found.time(index)), found.value(index)))
+    }
+
+    /// The samples with `from <= time <= until`, stale markers left out; `None` if there is none.
+    pub fn window(&self, from: Millis, until: Millis) -> Option<Window<'_>> {
+        let first = self.position_from(from.0)?;
+        let last = self.position_through(until.0)?;
+        (first <= last).then(|| Window::new(self, first, last))
+    }
+
+    /// Bytes held, for the memory figure of a run.
+    pub fn bytes(&self) -> usize {
+        self.runs.iter().map(Run::bytes).sum()
+    }
+
+    fn check_newer(&self, at: Millis) -> Result<(), OutOfOrder> {
+        match self.newest() {
+            Some(newest) if newest >= at => Err(OutOfOrder { at, newest }),
+            _ => Ok(()),
         }
-        in_history + self.times.partition_point(|time| *time <= at)
     }
 
-    /// The newest sample at or before `at` that is not older than `oldest` and not followed by a stale marker: time, value.
-    pub fn latest(&self, at: Millis, oldest: i64) -> Option<(i64, f64)> {
-        let index = self.count_until(at.0).checked_sub(1)?;
-        let time = self.time(index);
-        let stale = self.stale.partition_point(|stale| *stale <= at.0);
-        let is_stale = stale.checked_sub(1).is_some_and(|stale| self.stale[stale] > time);
-        (time >= oldest && !is_stale).then(|| (time, self.value(index)))
+    fn push_stale(&mut self, at: i64) {
+        let before = self.totals();
+        let points = Points::Stale;
+        self.runs.push(Run { first_at: at, last_at: at, points, before, reset: false, entry_drop: 0.0 });
     }
 
-    /// The samples in `from..=to`.
-    pub fn window(&self, from: i64, to: i64) -> Window<'_> {
-        let begin = if from == i64::MIN { 0 } else { self.count_until(from - 1) };
-        Window { series: self, begin, end: self.count_until(to).max(begin) }
+    fn push_value(&mut self, at: i64, value: f64) {
+        let extended = self.runs.last_mut().is_some_and(|run| run.extend(at, value));
+        if !extended {
+            self.start_raw(at, value, false);
+        }
+    }
+
+    fn start_raw(&mut self, at: i64, value: f64, reset: bool) {
+        let (before, entry_drop) = self.entering(value, reset);
+        let points = Points::Raw { times: vec![at], values: vec![value], blocks: vec![before] };
+        self.runs.push(Run { first_at: at, last_at: at, points, before, reset, entry_drop });
+    }
+
+    /// Totals so far, and what a reset before a new run that starts with `value` takes away.
+    fn entering(&self, value: f64, reset: bool) -> (Totals, f64) {
+        let previous = self.last_value();
+        let drop = previous.filter(|previous| reset || value < *previous).unwrap_or(0.0);
+        (self.totals(), drop)
+    }
+
+    fn last_value(&self) -> Option<f64> {
+        self.runs.iter().rev().find(|run| run.len() > 0).map(|run| run.value(run.len() - 1))
+    }
+
+    /// Totals over all samples.
+    fn totals(&self) -> Totals {
+        match self.runs.last() {
+            None => Totals::default(),
+            Some(run) if run.len() == 0 => run.before,
+            Some(run) => run.totals_through(run.len() - 1),
+        }
+    }
+
+    /// The first sample at or after `from`.
+    fn position_from(&self, from: i64) -> Option<Position> {
+        let start = self.runs.partition_point(|run| run.last_at < from);
+        self.runs[start..].iter().enumerate().find_map(|(offset, run)| {
+            let index = run.index_from(from);
+            (index < run.len()).then_some(Position { run: start + offset, index })
+        })
+    }
+
+    /// The last sample at or before `until`.
+    fn position_through(&self, until: i64) -> Option<Position> {
+        let end = self.runs.partition_point(|run| run.first_at <= until);
+        self.runs[..end].iter().enumerate().rev().find_map(|(index, run)| {
+            (run.len() > 0).then(|| run.index_through(until).map(|at| Position { run: index, index: at }))?
+        })
     }
 }
 
-/// Samples of a series in a span of time.
-#[derive(Debug, Clone, Copy)]
-pub struct Window<'a> {
-    series: &'a Series,
-    begin: usize,
-    end: usize,
-}
-
-impl Window<'_> {
-    /// Number of samples.
-    pub fn len(&self) -> usize {
-        self.end - self.begin
+impl Run {
+    /// Number of samples; a stale marker is none.
+    fn len(&self) -> usize {
+        match &self.points {
+            Points::Line { count, .. } => *count,
+            Points::Raw { values, .. } => values.len(),
+            Points::Stale => 0,
+        }
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.begin == self.end
+    fn time(&self, index: usize) -> i64 {
+        match &self.points {
+            Points::Line { step, .. } => self.first_at + step * index as i64,
+            Points::Raw { times, .. } => times[index],
+            Points::Stale => self.first_at,
+        }
     }
 
-    /// Sample `index` of the window: time in milliseconds, value.
-    pub fn get(&self, index: usize) -> (i64, f64) {
-        (self.series.time(self.begin + index), self.series.value(self.begin + index))
+    fn value(&self, index: usize) -> f64 {
+        match &self.points {
+            Points::Line { first, increment, .. } => first + increment * index as f64,
+            Points::Raw { values, .. } => values[index],
+            Points::Stale => stale_marker(),
+        }
     }
 
-    /// All samples in order.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, f64)> {
-        (0..self.len()).map(|index| self.get(index))
-    }
-
-    /// First sample.
-    pub fn first(&self) -> Option<(i64, f64)> {
-        (!self.is_empty()).then(|| self.get(0))
-    }
-
-    /// Last sample.
-    pub fn last(&self) -> Option<(i64, f64)> {
-        (!self.is_empty()).then(|| self.get(self.len() - 1))
-    }
-
-    /// What the counter grew by from the first to the last sample, resets taken out.
-    pub fn increase(&self) -> f64 {
-        match (self.first(), self.last()) {
-            (Some((_, first)), Some((_, last))) => {
-                last - first + self.series.correction(self.end - 1) - self.series.correction(self.begin)
+    /// Index of the first sample at or after `from`; the length if there is none.
+    fn index_from(&self, from: i64) -> usize {
+        if from <= self.first_at {
+            return 0;
+        }
+        match &self.points {
+            Points::Line { step, count, .. } => {
+                let steps = (from - self.first_at).div_euclid(*step);
+                let whole = self.first_at + steps * step == from;
+                usize::try_from(steps + i64::from(!whole)).unwrap_or(*count).min(*count)
             }
-            _ => 0.0,
+            Points::Raw { times, .. } => times.partition_point(|time| *time < from),
+            Points::Stale => 0,
         }
     }
 
-    /// Sum of all values.
-    pub fn sum(&self) -> f64 {
-        let sum = self.series.sum_before(self.end) - self.series.sum_before(self.begin);
-        // One value that is no number makes all later prefix sums none; such a window is added up.
-        if sum.is_finite() { sum } else { self.iter().map(|(_, value)| value).sum() }
+    /// Index of the last sample (or marker) at or before `until`.
+    fn index_through(&self, until: i64) -> Option<usize> {
+        if until < self.first_at {
+            return None;
+        }
+        if until >= self.last_at {
+            return Some(self.len().saturating_sub(1));
+        }
+        match &self.points {
+            Points::Line { step, .. } => usize::try_from((until - self.first_at) / step).ok(),
+            Points::Raw { times, .. } => times.partition_point(|time| *time <= until).checked_sub(1),
+            Points::Stale => Some(0),
+        }
     }
 
-    /// Whether the counter was reset between two samples of the window, `index` - 1 and `index`.
-    pub fn is_reset(&self, index: usize) -> bool {
-        self.series.resets.binary_search(&(self.begin + index)).is_ok()
+    /// Takes one more sample if it belongs to this run: any for a raw run, the next on the line for a line.
+    fn extend(&mut self, at: i64, value: f64) -> bool {
+        let extended = match &mut self.points {
+            Points::Line { step, count, first, increment } => {
+                let next = *first + *increment * *count as f64;
+                let fits = at == self.last_at + *step && value.to_bits() == next.to_bits();
+                *count += usize::from(fits);
+                fits
+            }
+            Points::Raw { .. } => {
+                self.extend_raw(at, value);
+                true
+            }
+            Points::Stale => false,
+        };
+        if extended {
+            self.last_at = at;
+        }
+        extended
     }
 
-    /// Resets inside the window.
-    pub fn resets(&self) -> usize {
-        let resets = &self.series.resets;
-        resets.partition_point(|reset| *reset < self.end)
-            - resets.partition_point(|reset| *reset <= self.begin)
+    fn extend_raw(&mut self, at: i64, value: f64) {
+        let len = self.len();
+        let block = (len % BLOCK == 0).then(|| self.totals_through(len - 1));
+        if let Points::Raw { times, values, blocks } = &mut self.points {
+            times.push(at);
+            values.push(value);
+            blocks.extend(block);
+        }
+    }
+
+    /// Totals over all samples before `index`.
+    fn totals_before(&self, index: usize) -> Totals {
+        match &self.points {
+            Points::Line { first, increment, .. } => {
+                let mut totals = self.before;
+                totals.add_line(index, *first, *increment, self.entry_drop);
+                totals
+            }
+            Points::Raw { values, blocks, .. } => {
+                let block = index / BLOCK;
+                let Some(start) = blocks.get(block) else { return self.totals_through(index - 1) };
+                let mut totals = *start;
+                for at in block * BLOCK..index {
+                    totals.add(values[at], self.drop_at(at));
+                }
+                totals
+            }
+            Points::Stale => self.before,
+        }
+    }
+
+    /// Totals over all samples up to and including `index`.
+    fn totals_through(&self, index: usize) -> Totals {
+        let mut totals = self.totals_before(index);
+        totals.add(self.value(index), self.drop_at(index));
+        totals
+    }
+
+    /// What a counter reset just before sample `index` took away; 0 if there was none.
+    fn drop_at(&self, index: usize) -> f64 {
+        match &self.points {
+            _ if index == 0 => self.entry_drop,
+            Points::Raw { values, .. } => match values[index].partial_cmp(&values[index - 1]) {
+                Some(Ordering::Less) => values[index - 1],
+                _ => 0.0,
+            },
+            Points::Line { .. } | Points::Stale => 0.0,
+        }
+    }
+
+    fn point(&self, index: usize) -> Point {
+        Point { at: Millis(self.time(index)), value: self.value(index), reset: index == 0 && self.reset }
+    }
+
+    fn bytes(&self) -> usize {
+        let points = match &self.points {
+            Points::Raw { times, values, blocks } => {
+                times.capacity() * 8 + values.capacity() * 8 + blocks.capacity() * size_of::<Totals>()
+            }
+            Points::Line { .. } | Points::Stale => 0,
+        };
+        points + size_of::<Run>()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn close(a: f64, b: f64) -> bool {
-        (a - b).abs() <= 1e-6 * (1.0 + a.abs().max(b.abs()))
-    }
-
-    proptest! {
-        /// Prefix sums give what a scan gives, over history, raw samples and the joint between them.
-        #[test]
-        fn windows_equal_a_scan(
-            history in prop::option::of((1usize..50, 0.0f64..100.0, 0.0f64..5.0)),
-            raw in prop::collection::vec((1i64..40, 0.0f64..200.0), 0..40),
-            from in -50i64..2500, length in 0i64..2500,
-        ) {
-            let mut series = match history {
-                Some((count, value, increment)) => {
-                    Series::with_history(Line { first: Millis(0), step_ms: 15, count, value, increment })
-                }
-                None => Series::default(),
-            };
-            let mut all: Vec<(i64, f64)> = (0..series.len()).map(|i| (series.time(i), series.value(i))).collect();
-            let mut at = all.last().map_or(0, |(time, _)| *time);
-            for (gap, value) in raw {
-                at += gap;
-                series.push(Millis(at), value);
-                all.push((at, value));
-            }
-            let window = series.window(from, from + length);
-            let scan: Vec<_> = all.iter().copied().filter(|(time, _)| (from..=from + length).contains(time)).collect();
-            prop_assert_eq!(window.iter().collect::<Vec<_>>(), scan.clone());
-            prop_assert!(close(window.sum(), scan.iter().map(|(_, value)| value).sum()));
-            let grown = scan.windows(2).map(|pair| if pair[1].1 < pair[0].1 { pair[1].1 } else { pair[1].1 - pair[0].1 }).sum();
-            prop_assert!(close(window.increase(), grown), "{} {}", window.increase(), grown);
-            prop_assert_eq!(window.resets(), scan.windows(2).filter(|pair| pair[1].1 < pair[0].1).count());
-        }
-    }
-
-    #[test]
-    fn a_stale_marker_hides_what_came_before_it_only() {
-        let mut series = Series::default();
-        series.push(Millis(10), 1.0);
-        series.mark_stale(Millis(20));
-        assert_eq!(series.latest(Millis(19), 0), Some((10, 1.0)));
-        assert_eq!(series.latest(Millis(20), 0), None);
-        assert!(series.is_stale());
-        series.push(Millis(30), 2.0);
-        assert_eq!(series.latest(Millis(30), 0), Some((30, 2.0)));
-        assert_eq!(series.latest(Millis(30), 31), None);
-        assert_eq!(series.window(0, 40).len(), 2);
-    }
-
-    #[test]
-    fn a_marked_reset_counts_even_where_the_value_grew() {
-        let mut series = Series::default();
-        series.push(Millis(10), 100.0);
-        series.push_marked(Millis(20), 160.0, true);
-        assert_eq!(series.window(0, 20).increase(), 160.0);
-    }
-}
+mod tests;

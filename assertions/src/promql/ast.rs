@@ -1,120 +1,199 @@
-//! The tree of an expression.
+//! Our own syntax tree of a PromQL expression: only what the evaluator can answer.
+//!
+//! It is separate from the parser's tree so that the parser can be replaced, and so that an unsupported
+//! construct cannot reach the evaluator: it has no form here.
 
-use crate::matcher::Matcher;
-use std::time::Duration;
+use super::function::Function;
+use crate::labels::Labels;
+use crate::time::Millis;
+use regex::Regex;
+use std::sync::Arc;
+
+/// Which Prometheus' answers are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Dialect {
+    /// Prometheus 2.x, as 2.42: ranges include both ends.
+    #[default]
+    V2,
+    /// Prometheus 3.x: the left end of a range, of the look-back and of a subquery is left out.
+    V3,
+}
 
 /// An expression.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Expr {
     /// A number.
     Number(f64),
-    /// A text.
+    /// A string, as a parameter of a function.
     Text(String),
-    /// The latest sample of each matching series.
-    Vector(Selector),
-    /// The samples of each matching series over a range; only as an argument of a function.
-    Range(Selector, Duration),
-    /// An expression evaluated over a range in steps; only as an argument of a function.
-    Subquery {
-        /// What is evaluated.
-        expr: Box<Expr>,
-        /// Over what range.
-        range: Duration,
-        /// In what steps; `None`: the default step.
-        step: Option<Duration>,
-        /// Moved in time.
-        shift: Shift,
+    /// The newest sample of each selected series.
+    Selector(Selector),
+    /// All samples of each selected series in the last `range` ms.
+    Range {
+        /// Which series, and when.
+        selector: Selector,
+        /// Length of the window, ms, above 0.
+        range: i64,
     },
-    /// A function.
-    Call(Function, Vec<Expr>),
-    /// An aggregation.
-    Aggregate {
-        /// Which.
-        op: Aggregation,
-        /// The parameter of topk, bottomk, quantile and count_values.
-        parameter: Option<Box<Expr>>,
-        /// What is aggregated.
-        expr: Box<Expr>,
-        /// By or without which labels.
-        grouping: Grouping,
-    },
-    /// An operator between two expressions.
+    /// An expression evaluated again and again over a range.
+    Subquery(Box<Subquery>),
+    /// The negated expression.
+    Negate(Box<Expr>),
+    /// Two expressions and an operator.
     Binary(Box<Binary>),
-    /// The negative of an expression.
-    Negative(Box<Expr>),
+    /// Many elements into few.
+    Aggregate(Box<Aggregate>),
+    /// A function of arguments.
+    Call(Function, Vec<Expr>),
 }
 
-/// Which series.
-#[derive(Debug, Clone, PartialEq)]
+/// What an expression evaluates to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One number.
+    Scalar,
+    /// One string.
+    Text,
+    /// A number for each label set.
+    Vector,
+    /// Samples for each label set; only a function's argument.
+    Matrix,
+}
+
+/// Which series, and as of when.
+#[derive(Debug, Clone)]
 pub struct Selector {
-    /// The metric; `None`: any.
-    pub name: Option<String>,
-    /// All of them must match.
+    /// The metric's name; `None` where it is matched by a pattern or not at all.
+    pub name: Option<Arc<str>>,
+    /// What else the labels must satisfy, all of it.
     pub matchers: Vec<Matcher>,
-    /// Moved in time.
-    pub shift: Shift,
+    /// As of when.
+    pub time: TimeShift,
 }
 
-/// `offset` and `@`.
+/// The modifiers `@` and `offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Shift {
-    /// Into the past; negative: into the future. Milliseconds.
-    pub offset_ms: i64,
-    /// A fixed time instead of the evaluation's; milliseconds since the epoch. `start()` and `end()` of an instant query are the
-    /// evaluation's own time.
-    pub at_ms: Option<i64>,
+pub struct TimeShift {
+    /// The moment meant instead of the evaluation's.
+    pub at: Option<At>,
+    /// How much earlier, ms; negative is later.
+    pub offset: i64,
 }
 
-/// `by` and `without`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grouping {
-    /// These labels are kept.
-    By(Vec<String>),
-    /// These are dropped, and the metric's name.
-    Without(Vec<String>),
+/// The moment after an `@`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The query's start; of an instant query its only moment.
+    Start,
+    /// The query's end; of an instant query its only moment.
+    End,
+    /// A fixed moment.
+    Moment(Millis),
 }
 
-/// An operator and its operands.
-#[derive(Debug, Clone, PartialEq)]
+/// One condition on a label.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    /// The label; one that a series lacks has the value "".
+    pub name: Arc<str>,
+    /// What its value must be.
+    pub op: MatchOp,
+}
+
+/// What a label's value must be.
+#[derive(Debug, Clone)]
+pub enum MatchOp {
+    /// `=`
+    Equal(String),
+    /// `!=`
+    NotEqual(String),
+    /// `=~`, anchored at both ends.
+    Match(Regex, String),
+    /// `!~`, anchored at both ends.
+    NotMatch(Regex, String),
+}
+
+impl Matcher {
+    /// Whether a label set satisfies it.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        let value = labels.get(&self.name);
+        match &self.op {
+            MatchOp::Equal(wanted) => value == wanted,
+            MatchOp::NotEqual(unwanted) => value != unwanted,
+            MatchOp::Match(regex, _) => regex.is_match(value),
+            MatchOp::NotMatch(regex, _) => !regex.is_match(value),
+        }
+    }
+}
+
+/// `name="value"` as in a selector.
+impl std::fmt::Display for Matcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (op, value) = match &self.op {
+            MatchOp::Equal(value) => ("=", value),
+            MatchOp::NotEqual(value) => ("!=", value),
+            MatchOp::Match(_, text) => ("=~", text),
+            MatchOp::NotMatch(_, text) => ("!~", text),
+        };
+        write!(f, "{}{op}{value:?}", self.name)
+    }
+}
+
+/// `metric{label="value"}`, without modifiers.
+impl std::fmt::Display for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name.as_deref().unwrap_or_default())?;
+        if self.matchers.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> = self.matchers.iter().map(Matcher::to_string).collect();
+        write!(f, "{{{}}}", texts.join(", "))
+    }
+}
+
+/// `expr[range:step]`.
+#[derive(Debug, Clone)]
+pub struct Subquery {
+    /// What is evaluated at each step.
+    pub expr: Expr,
+    /// Length of the window, ms, above 0.
+    pub range: i64,
+    /// Distance of the steps, ms; `None`: the rules' evaluation interval.
+    pub step: Option<i64>,
+    /// As of when.
+    pub time: TimeShift,
+}
+
+/// Two expressions and an operator.
+#[derive(Debug, Clone)]
 pub struct Binary {
-    /// Which.
-    pub op: Op,
-    /// Left.
+    /// The operator.
+    pub op: Operator,
+    /// What stands left of it.
     pub left: Expr,
-    /// Right.
+    /// What stands right of it.
     pub right: Expr,
-    /// A comparison gives 0 or 1 instead of filtering.
+    /// For a comparison: answer 0 or 1 instead of filtering.
     pub returns_bool: bool,
-    /// How elements of two vectors find each other.
+    /// Which elements meet, if both sides are vectors.
     pub matching: Matching,
 }
 
-/// How elements of two vectors find each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Matching {
-    /// `on` (true) or `ignoring` these labels.
-    pub on: bool,
-    /// The labels.
-    pub labels: Vec<String>,
-    /// Which side may have several elements for one of the other.
-    pub side: Side,
-}
-
-/// `group_left` and `group_right`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Side {
-    /// One to one.
-    None,
-    /// Many on the left; these labels come from the right.
-    Left(Vec<String>),
-    /// Many on the right; these labels come from the left.
-    Right(Vec<String>),
-}
-
-/// A binary operator.
+/// An operator between two expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as PromQL names it")]
-pub enum Op {
+pub enum Operator {
+    /// A number from two numbers.
+    Arithmetic(Arithmetic),
+    /// Keeps what compares true, or answers 0 or 1.
+    Comparison(Comparison),
+    /// Keeps elements by whether they have a partner.
+    Set(SetOperator),
+}
+
+/// A number from two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the operator of its name")]
+pub enum Arithmetic {
     Add,
     Subtract,
     Multiply,
@@ -122,34 +201,82 @@ pub enum Op {
     Modulo,
     Power,
     Atan2,
+}
+
+/// How two numbers compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the operator of its name")]
+pub enum Comparison {
     Equal,
     NotEqual,
-    Greater,
     Less,
-    GreaterOrEqual,
     LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Keeps elements by whether they have a partner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the operator of its name")]
+pub enum SetOperator {
     And,
     Or,
     Unless,
 }
 
-impl Op {
-    /// Whether it compares.
-    pub fn is_comparison(self) -> bool {
-        use Op::*;
-        matches!(self, Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual)
-    }
+/// Which elements of two vectors meet.
+#[derive(Debug, Clone, Default)]
+pub struct Matching {
+    /// The labels compared.
+    pub labels: MatchLabels,
+    /// How many elements may meet one.
+    pub cardinality: Cardinality,
+}
 
-    /// Whether it works on sets of elements.
-    pub fn is_set(self) -> bool {
-        matches!(self, Op::And | Op::Or | Op::Unless)
+/// The labels by which elements meet.
+#[derive(Debug, Clone)]
+pub enum MatchLabels {
+    /// `on(...)`: these.
+    On(Vec<Arc<str>>),
+    /// `ignoring(...)`: all but the metric's name and these.
+    Ignoring(Vec<Arc<str>>),
+}
+
+impl Default for MatchLabels {
+    fn default() -> MatchLabels {
+        MatchLabels::Ignoring(Vec::new())
     }
 }
 
-/// An aggregation operator.
+/// How many elements of a side may meet one of the other.
+#[derive(Debug, Clone, Default)]
+pub enum Cardinality {
+    /// One each.
+    #[default]
+    OneToOne,
+    /// `group_left(...)`: many on the left; these labels come from the right.
+    ManyToOne(Vec<Arc<str>>),
+    /// `group_right(...)`: many on the right; these labels come from the left.
+    OneToMany(Vec<Arc<str>>),
+}
+
+/// `op by (labels) (parameter, expr)`.
+#[derive(Debug, Clone)]
+pub struct Aggregate {
+    /// What is made of each group.
+    pub op: AggregateOperator,
+    /// What is grouped.
+    pub expr: Expr,
+    /// The number or label name some operators need.
+    pub parameter: Option<Expr>,
+    /// What makes a group.
+    pub grouping: Grouping,
+}
+
+/// What is made of each group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as PromQL names it")]
-pub enum Aggregation {
+#[expect(missing_docs, reason = "each is the PromQL operator of its name")]
+pub enum AggregateOperator {
     Sum,
     Avg,
     Min,
@@ -164,80 +291,41 @@ pub enum Aggregation {
     CountValues,
 }
 
-macro_rules! functions {
-    ($($variant:ident $name:literal),* $(,)?) => {
-        /// A function that evaluation knows.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "each is named as PromQL names it")]
-        pub enum Function { $($variant),* }
-
-        impl Function {
-            /// The function of this name.
-            pub fn of(name: &str) -> Option<Function> {
-                match name { $($name => Some(Function::$variant),)* _ => None }
-            }
-        }
-    };
-}
-
-functions! {
-    Rate "rate", Increase "increase", Delta "delta", Irate "irate", Idelta "idelta", Deriv "deriv",
-    PredictLinear "predict_linear", Changes "changes", Resets "resets",
-    AvgOverTime "avg_over_time", SumOverTime "sum_over_time", MinOverTime "min_over_time", MaxOverTime "max_over_time",
-    CountOverTime "count_over_time", LastOverTime "last_over_time", PresentOverTime "present_over_time",
-    StddevOverTime "stddev_over_time", StdvarOverTime "stdvar_over_time", QuantileOverTime "quantile_over_time",
-    AbsentOverTime "absent_over_time", Absent "absent", HistogramQuantile "histogram_quantile",
-    Abs "abs", Ceil "ceil", Floor "floor", Round "round", Sqrt "sqrt", Exp "exp", Ln "ln", Log2 "log2", Log10 "log10",
-    Sgn "sgn", Clamp "clamp", ClampMin "clamp_min", ClampMax "clamp_max",
-    Sin "sin", Cos "cos", Tan "tan", Asin "asin", Acos "acos", Atan "atan", Sinh "sinh", Cosh "cosh", Tanh "tanh",
-    Asinh "asinh", Acosh "acosh", Atanh "atanh", Deg "deg", Rad "rad", Pi "pi",
-    Time "time", Timestamp "timestamp", Vector "vector", Scalar "scalar", Sort "sort", SortDesc "sort_desc",
-    LabelReplace "label_replace", LabelJoin "label_join",
+/// What makes a group.
+#[derive(Debug, Clone)]
+pub enum Grouping {
+    /// Equal values of these labels; none: all elements are one group.
+    By(Vec<Arc<str>>),
+    /// Equal values of all labels but the metric's name and these.
+    Without(Vec<Arc<str>>),
 }
 
 impl Expr {
-    /// Calls `visit` for this expression and all below it.
-    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Expr)) {
-        visit(self);
+    /// What it evaluates to.
+    pub fn kind(&self) -> Kind {
         match self {
-            Expr::Number(_) | Expr::Text(_) | Expr::Vector(_) | Expr::Range(..) => {}
-            Expr::Subquery { expr, .. } | Expr::Negative(expr) => expr.walk(visit),
-            Expr::Call(_, arguments) => arguments.iter().for_each(|argument| argument.walk(visit)),
-            Expr::Aggregate { parameter, expr, .. } => {
-                if let Some(parameter) = parameter {
-                    parameter.walk(visit);
-                }
-                expr.walk(visit);
-            }
-            Expr::Binary(binary) => {
-                binary.left.walk(visit);
-                binary.right.walk(visit);
-            }
+            Expr::Number(_) => Kind::Scalar,
+            Expr::Text(_) => Kind::Text,
+            Expr::Selector(_) | Expr::Aggregate(_) => Kind::Vector,
+            Expr::Range { .. } | Expr::Subquery(_) => Kind::Matrix,
+            Expr::Negate(inner) => inner.kind(),
+            Expr::Binary(binary) => match (binary.left.kind(), binary.right.kind()) {
+                (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
+                _ => Kind::Vector,
+            },
+            Expr::Call(function, _) => function.kind(),
         }
     }
 
-    /// Every selector, with its range.
-    pub fn selectors(&self) -> Vec<(&Selector, Option<Duration>)> {
-        let mut selectors = Vec::new();
-        self.walk(&mut |expr| match expr {
-            Expr::Vector(selector) => selectors.push((selector, None)),
-            Expr::Range(selector, range) => selectors.push((selector, Some(*range))),
-            _ => {}
-        });
-        selectors
-    }
-
-    /// How far back the expression looks: ranges, subqueries and offsets added up.
-    pub fn reach(&self) -> Duration {
-        let past = |shift: &Shift| Duration::from_millis(u64::try_from(shift.offset_ms).unwrap_or(0));
+    /// The expressions directly inside it.
+    pub fn children(&self) -> Vec<&Expr> {
         match self {
-            Expr::Number(_) | Expr::Text(_) => Duration::ZERO,
-            Expr::Vector(selector) => past(&selector.shift),
-            Expr::Range(selector, range) => past(&selector.shift) + *range,
-            Expr::Subquery { expr, range, shift, .. } => expr.reach() + *range + past(shift),
-            Expr::Call(_, arguments) => arguments.iter().map(Expr::reach).max().unwrap_or_default(),
-            Expr::Aggregate { expr, .. } | Expr::Negative(expr) => expr.reach(),
-            Expr::Binary(binary) => binary.left.reach().max(binary.right.reach()),
+            Expr::Number(_) | Expr::Text(_) | Expr::Selector(_) | Expr::Range { .. } => Vec::new(),
+            Expr::Subquery(subquery) => vec![&subquery.expr],
+            Expr::Negate(inner) => vec![inner],
+            Expr::Binary(binary) => vec![&binary.left, &binary.right],
+            Expr::Aggregate(aggregate) => aggregate.parameter.iter().chain([&aggregate.expr]).collect(),
+            Expr::Call(_, arguments) => arguments.iter().collect(),
         }
     }
 }

@@ -1,149 +1,209 @@
-//! Operators between numbers and vectors.
+//! Operators between two expressions, and which elements of two vectors meet.
 
-use super::ast::{Binary, Matching, Op, Side};
-use super::eval::{Element, EvalError, Evaluator, Value, nameless, unique};
+use super::ast::{
+    Arithmetic, Binary, Cardinality, Comparison, Dialect, Kind, MatchLabels, Matching, Operator, SetOperator,
+};
+use super::eval::{Element, EvalError, Evaluated, Query, reject_duplicates, without_name};
 use crate::labels::Labels;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::store::METRIC_NAME;
+use crate::time::Millis;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-pub(super) fn binary(evaluator: &Evaluator<'_>, binary: &Binary) -> Result<Value, EvalError> {
-    let Binary { op, returns_bool, matching, .. } = binary;
-    let (op, returns_bool) = (*op, *returns_bool);
-    match (evaluator.eval(&binary.left)?, evaluator.eval(&binary.right)?) {
-        (Value::Scalar(left), Value::Scalar(right)) => Ok(Value::Scalar(number(op, left, right))),
-        (Value::Vector(left), Value::Scalar(right)) => {
-            Ok(Value::Vector(filter_map(left, op, returns_bool, |value| (value, right))))
-        }
-        (Value::Scalar(left), Value::Vector(right)) => {
-            Ok(Value::Vector(filter_map(right, op, returns_bool, |value| (left, value))))
-        }
-        (Value::Vector(left), Value::Vector(right)) if op.is_set() => {
-            Ok(Value::Vector(sets(op, matching, left, right)))
-        }
-        (Value::Vector(left), Value::Vector(right)) => vectors(op, returns_bool, matching, left, right),
-        _ => Err(EvalError::Type("a number or a vector")),
+/// Two numbers; a comparison answers 0 or 1.
+pub(super) fn scalars(op: Operator, left: f64, right: f64) -> Evaluated<f64> {
+    match op {
+        Operator::Arithmetic(op) => Ok(arithmetic(op, left, right)),
+        Operator::Comparison(op) => Ok(f64::from(u8::from(holds(op, left, right)))),
+        Operator::Set(_) => Err(EvalError::Kind { found: Kind::Scalar, wanted: Kind::Vector }),
     }
 }
 
-/// The operator on two numbers; a comparison gives 1 or 0.
-fn number(op: Op, left: f64, right: f64) -> f64 {
-    match op {
-        Op::Add => left + right,
-        Op::Subtract => left - right,
-        Op::Multiply => left * right,
-        Op::Divide => left / right,
-        Op::Modulo => left % right,
-        Op::Power => left.powf(right),
-        Op::Atan2 => left.atan2(right),
-        comparison => f64::from(compares(comparison, left, right)),
-    }
-}
-
-fn compares(op: Op, left: f64, right: f64) -> bool {
-    match op {
-        Op::Equal => left == right,
-        Op::NotEqual => left != right,
-        Op::Greater => left > right,
-        Op::Less => left < right,
-        Op::GreaterOrEqual => left >= right,
-        Op::LessOrEqual => left <= right,
-        _ => false,
-    }
-}
-
-/// A vector against a number: a comparison keeps the elements for which it holds, as they are.
-fn filter_map(
-    elements: Vec<Element>,
-    op: Op,
-    returns_bool: bool,
-    sides: impl Fn(f64) -> (f64, f64),
-) -> Vec<Element> {
-    let apply = |element: Element| {
-        let (left, right) = sides(element.value);
-        if op.is_comparison() && !returns_bool {
-            return compares(op, left, right).then_some(element);
+/// The elements of an operation in which at least one side is a vector.
+pub(super) fn vector(query: &Query<'_>, binary: &Binary, at: Millis) -> Evaluated<Vec<Element>> {
+    match (binary.left.kind(), binary.right.kind()) {
+        (Kind::Scalar, _) => {
+            let scalar = query.scalar(&binary.left, at)?;
+            with_scalar(query, binary, query.vector(&binary.right, at)?, |value| (scalar, value))
         }
-        Some(Element { labels: nameless(&element.labels), value: number(op, left, right) })
-    };
-    elements.into_iter().filter_map(apply).collect()
-}
-
-/// The labels by which elements find each other.
-fn signature(labels: &Labels, matching: &Matching) -> Labels {
-    labels.filter(|name| {
-        let listed = matching.labels.iter().any(|label| label == name);
-        if matching.on { listed } else { !listed && name != "__name__" }
-    })
-}
-
-fn sets(op: Op, matching: &Matching, left: Vec<Element>, right: Vec<Element>) -> Vec<Element> {
-    let signatures = |elements: &[Element]| -> BTreeSet<Labels> {
-        elements.iter().map(|element| signature(&element.labels, matching)).collect()
-    };
-    match op {
-        Op::Or => {
-            let known = signatures(&left);
-            let more =
-                right.into_iter().filter(|element| !known.contains(&signature(&element.labels, matching)));
-            left.into_iter().chain(more).collect()
+        (_, Kind::Scalar) => {
+            let scalar = query.scalar(&binary.right, at)?;
+            with_scalar(query, binary, query.vector(&binary.left, at)?, |value| (value, scalar))
         }
         _ => {
-            let known = signatures(&right);
-            let wanted = op == Op::And;
-            left.into_iter()
-                .filter(|element| known.contains(&signature(&element.labels, matching)) == wanted)
-                .collect()
+            let left = query.vector(&binary.left, at)?;
+            let right = query.vector(&binary.right, at)?;
+            match binary.op {
+                Operator::Set(op) => Ok(set(op, &binary.matching, left, right)),
+                _ => matched(query, binary, left, right),
+            }
         }
     }
 }
 
-fn vectors(
-    op: Op,
-    returns_bool: bool,
-    matching: &Matching,
+fn arithmetic(op: Arithmetic, left: f64, right: f64) -> f64 {
+    match op {
+        Arithmetic::Add => left + right,
+        Arithmetic::Subtract => left - right,
+        Arithmetic::Multiply => left * right,
+        Arithmetic::Divide => left / right,
+        Arithmetic::Modulo => left % right,
+        Arithmetic::Power => left.powf(right),
+        Arithmetic::Atan2 => left.atan2(right),
+    }
+}
+
+fn holds(op: Comparison, left: f64, right: f64) -> bool {
+    match op {
+        Comparison::Equal => left == right,
+        Comparison::NotEqual => left != right,
+        Comparison::Less => left < right,
+        Comparison::LessOrEqual => left <= right,
+        Comparison::Greater => left > right,
+        Comparison::GreaterOrEqual => left >= right,
+    }
+}
+
+/// The value of a pair: `None` if a comparison filters it out. `kept` is the value a filter lets through.
+fn pair(binary: &Binary, left: f64, right: f64, kept: f64) -> Option<f64> {
+    match binary.op {
+        Operator::Arithmetic(op) => Some(arithmetic(op, left, right)),
+        Operator::Comparison(op) if binary.returns_bool => Some(f64::from(u8::from(holds(op, left, right)))),
+        Operator::Comparison(op) => holds(op, left, right).then_some(kept),
+        Operator::Set(_) => None,
+    }
+}
+
+/// Whether the result is another quantity, which must not carry the metric's name.
+fn drops_name(binary: &Binary) -> bool {
+    binary.returns_bool || matches!(binary.op, Operator::Arithmetic(_))
+}
+
+fn with_scalar(
+    query: &Query<'_>,
+    binary: &Binary,
+    elements: Vec<Element>,
+    sides: impl Fn(f64) -> (f64, f64),
+) -> Evaluated<Vec<Element>> {
+    let mut result = Vec::with_capacity(elements.len());
+    for mut element in elements {
+        let (left, right) = sides(element.value);
+        if let Some(value) = pair(binary, left, right, element.value) {
+            element.value = value;
+            if drops_name(binary) {
+                query.drop_name(&mut element);
+            }
+            result.push(element);
+        }
+    }
+    if drops_name(binary) {
+        reject_duplicates(&result)?;
+    }
+    Ok(result)
+}
+
+/// The labels by which an element finds its partner.
+fn signature(matching: &Matching, labels: &Labels) -> Labels {
+    let listed = |names: &[std::sync::Arc<str>], label: &str| names.iter().any(|name| **name == *label);
+    match &matching.labels {
+        MatchLabels::On(names) => labels.filter(|label| listed(names, label)),
+        MatchLabels::Ignoring(names) if names.is_empty() => without_name(labels),
+        MatchLabels::Ignoring(names) => labels.filter(|label| label != METRIC_NAME && !listed(names, label)),
+    }
+}
+
+fn set(op: SetOperator, matching: &Matching, left: Vec<Element>, right: Vec<Element>) -> Vec<Element> {
+    let signatures = |elements: &[Element]| {
+        elements.iter().map(|e| signature(matching, &e.labels)).collect::<FxHashSet<_>>()
+    };
+    match op {
+        SetOperator::And => {
+            let there = signatures(&right);
+            left.into_iter().filter(|e| there.contains(&signature(matching, &e.labels))).collect()
+        }
+        SetOperator::Unless => {
+            let there = signatures(&right);
+            left.into_iter().filter(|e| !there.contains(&signature(matching, &e.labels))).collect()
+        }
+        SetOperator::Or => {
+            let there = signatures(&left);
+            let added = right.into_iter().filter(|e| !there.contains(&signature(matching, &e.labels)));
+            left.into_iter().chain(added).collect()
+        }
+    }
+}
+
+/// Arithmetic or comparison of partners.
+fn matched(
+    query: &Query<'_>,
+    binary: &Binary,
     left: Vec<Element>,
     right: Vec<Element>,
-) -> Result<Value, EvalError> {
-    // "One" is the side of which each element may serve several of the other.
-    let (many, one, one_side, swapped) = match matching.side {
-        Side::Right(_) => (right, left, "left", true),
-        Side::None | Side::Left(_) => (left, right, "right", false),
-    };
-    let mut ones: BTreeMap<Labels, Element> = BTreeMap::new();
-    for element in one {
-        let labels = signature(&element.labels, matching);
-        if ones.insert(labels.clone(), element).is_some() {
-            return Err(EvalError::ManyToMany { labels, side: one_side });
-        }
+) -> Evaluated<Vec<Element>> {
+    if left.is_empty() || right.is_empty() {
+        return Ok(Vec::new());
     }
-    let mut used = BTreeSet::new();
-    let mut results = Vec::new();
+    // From here on `one` is the side of which each element is unique in its group.
+    let many_is_right = matches!(binary.matching.cardinality, Cardinality::OneToMany(_));
+    let (many, one) = if many_is_right { (right, left) } else { (left, right) };
+    let partners = unique(&binary.matching, &one, if many_is_right { "left" } else { "right" })?;
+    let mut taken: FxHashSet<Labels> = FxHashSet::default();
+    let mut result = Vec::new();
     for element in many {
-        let labels = signature(&element.labels, matching);
-        let Some(other) = ones.get(&labels) else { continue };
-        if matching.side == Side::None && !used.insert(labels.clone()) {
-            return Err(EvalError::ManyToMany { labels, side: "left" });
+        let group = signature(&binary.matching, &element.labels);
+        let Some(partner) = partners.get(&group) else { continue };
+        let (l, r) =
+            if many_is_right { (partner.value, element.value) } else { (element.value, partner.value) };
+        let one_to_one = matches!(binary.matching.cardinality, Cardinality::OneToOne);
+        // 3.x refuses a second partner even if the comparison is false; 2.x only if both come through.
+        if one_to_one && query.settings.dialect == Dialect::V3 && !taken.insert(group.clone()) {
+            return Err(EvalError::ManyToOne);
         }
-        let (left, right) = if swapped { (other.value, element.value) } else { (element.value, other.value) };
-        let filters = op.is_comparison() && !returns_bool;
-        if filters && !compares(op, left, right) {
-            continue;
+        let Some(value) = pair(binary, l, r, l) else { continue };
+        let joined = joined(query, binary, &element, partner, value);
+        if one_to_one && query.settings.dialect == Dialect::V2 && !taken.insert(group) {
+            return Err(EvalError::ManyToOne);
         }
-        let value = if filters { left } else { number(op, left, right) };
-        results.push(Element { labels: result_labels(op, returns_bool, matching, &element, other), value });
+        if !one_to_one && !taken.insert(joined.labels.clone()) {
+            return Err(EvalError::GroupingNotUnique(joined.labels));
+        }
+        result.push(joined);
     }
-    unique(results).map(Value::Vector)
+    Ok(result)
 }
 
-fn result_labels(op: Op, returns_bool: bool, matching: &Matching, many: &Element, one: &Element) -> Labels {
-    let keeps_name = op.is_comparison() && !returns_bool;
-    let labels = if keeps_name { many.labels.clone() } else { nameless(&many.labels) };
-    match &matching.side {
-        Side::None => labels.filter(|name| {
-            let listed = matching.labels.iter().any(|label| label == name);
-            if matching.on { listed } else { !listed }
-        }),
-        Side::Left(include) | Side::Right(include) => {
-            include.iter().fold(labels, |labels, name| labels.with(name, one.labels.get(name)))
+/// The elements of a side by signature. Errors: two have the same.
+fn unique<'e>(
+    matching: &Matching,
+    elements: &'e [Element],
+    side: &'static str,
+) -> Evaluated<FxHashMap<Labels, &'e Element>> {
+    let mut by_signature = FxHashMap::default();
+    for element in elements {
+        let group = signature(matching, &element.labels);
+        if by_signature.insert(group.clone(), element).is_some() {
+            return Err(EvalError::ManyToMany { side, group });
         }
     }
+    Ok(by_signature)
+}
+
+/// The element that a pair becomes: the many side's labels, and those the other side lends.
+fn joined(query: &Query<'_>, binary: &Binary, many: &Element, one: &Element, value: f64) -> Element {
+    let mut element = Element { labels: many.labels.clone(), value, nameless: many.nameless };
+    if drops_name(binary) {
+        query.drop_name(&mut element);
+    }
+    let (Cardinality::ManyToOne(lent) | Cardinality::OneToMany(lent)) = &binary.matching.cardinality else {
+        element.labels = match &binary.matching.labels {
+            MatchLabels::On(_) => signature(&binary.matching, &element.labels),
+            MatchLabels::Ignoring(names) => {
+                element.labels.filter(|label| !names.iter().any(|name| **name == *label))
+            }
+        };
+        return element;
+    };
+    for name in lent {
+        element.labels = element.labels.with(name, one.labels.get(name));
+    }
+    element
 }

@@ -1,0 +1,223 @@
+//! Functions of the elements of an instant vector.
+
+use super::ast::{Expr, MatchOp, Matcher};
+use super::eval::{Element, EvalError, Evaluated, Query, argument};
+use super::function::{MathFunction as M, OtherFunction as O};
+use super::range_functions::compensated;
+use crate::labels::Labels;
+use crate::time::Millis;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One number from one number, for each element.
+pub(super) fn math(
+    query: &Query<'_>,
+    function: M,
+    arguments: &[Expr],
+    at: Millis,
+) -> Evaluated<Vec<Element>> {
+    mapped(query, argument(arguments, 0, "the function")?, at, |value| math_value(function, value))
+}
+
+fn math_value(function: M, value: f64) -> f64 {
+    match function {
+        M::Abs => value.abs(),
+        M::Ceil => value.ceil(),
+        M::Floor => value.floor(),
+        M::Exp => value.exp(),
+        M::Sqrt => value.sqrt(),
+        M::Ln => value.ln(),
+        M::Log2 => value.log2(),
+        M::Log10 => value.log10(),
+        M::Sgn => {
+            if value == 0.0 || value.is_nan() {
+                value
+            } else {
+                value.signum()
+            }
+        }
+        M::Degrees => value * 180.0 / std::f64::consts::PI,
+        M::Radians => value * std::f64::consts::PI / 180.0,
+        M::Sin => value.sin(),
+        M::Cos => value.cos(),
+        M::Tan => value.tan(),
+        M::Asin => value.asin(),
+        M::Acos => value.acos(),
+        M::Atan => value.atan(),
+        M::Sinh => value.sinh(),
+        M::Cosh => value.cosh(),
+        M::Tanh => value.tanh(),
+        M::Asinh => value.asinh(),
+        M::Acosh => value.acosh(),
+        M::Atanh => value.atanh(),
+    }
+}
+
+/// Every element with its value changed and its name dropped.
+fn mapped(
+    query: &Query<'_>,
+    expr: &Expr,
+    at: Millis,
+    change: impl Fn(f64) -> f64,
+) -> Evaluated<Vec<Element>> {
+    let mut elements = query.vector(expr, at)?;
+    elements.iter_mut().for_each(|element| element.value = change(element.value));
+    query.drop_names(elements)
+}
+
+/// The other functions of an instant vector.
+pub(super) fn other(
+    query: &Query<'_>,
+    function: O,
+    arguments: &[Expr],
+    at: Millis,
+) -> Evaluated<Vec<Element>> {
+    let first = argument(arguments, 0, "the function")?;
+    let scalar = |index| query.scalar(argument(arguments, index, "the function")?, at);
+    match function {
+        O::Vector => Ok(vec![Element::new(Labels::default(), query.scalar(first, at)?)]),
+        O::Absent => absent(query, first, at),
+        O::Round => {
+            let inverse = 1.0 / if arguments.len() > 1 { scalar(1)? } else { 1.0 };
+            mapped(query, first, at, |value| (value * inverse + 0.5).floor() / inverse)
+        }
+        O::Clamp => {
+            let (low, high) = (scalar(1)?, scalar(2)?);
+            if high < low {
+                return Ok(Vec::new());
+            }
+            mapped(query, first, at, |value| clamped(value, low, high))
+        }
+        O::ClampMin => {
+            let low = scalar(1)?;
+            mapped(query, first, at, |value| clamped(value, low, f64::INFINITY))
+        }
+        O::ClampMax => {
+            let high = scalar(1)?;
+            mapped(query, first, at, |value| clamped(value, f64::NEG_INFINITY, high))
+        }
+        O::Sort => sorted(query, first, at, compare_values),
+        O::SortDesc => sorted(query, first, at, |a, b| compare_values(b, a)),
+        O::SortByLabel | O::SortByLabelDesc => sorted_by_label(query, function, arguments, at),
+        _ => Err(EvalError::Argument { function: "the function", problem: "another kind of argument" }),
+    }
+}
+
+/// Between two bounds; a bound or value that is NaN makes NaN.
+fn clamped(value: f64, low: f64, high: f64) -> f64 {
+    if value.is_nan() || low.is_nan() || high.is_nan() { f64::NAN } else { value.min(high).max(low) }
+}
+
+fn absent(query: &Query<'_>, expr: &Expr, at: Millis) -> Evaluated<Vec<Element>> {
+    match query.vector(expr, at)?.is_empty() {
+        true => Ok(vec![Element::new(labels_of_absent(expr), 1.0)]),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// The labels that a selector pins by `=`: what is known of a series that is not there.
+pub(super) fn labels_of_absent(expr: &Expr) -> Labels {
+    let (Expr::Selector(selector) | Expr::Range { selector, .. }) = expr else { return Labels::default() };
+    let mut pinned: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut ambiguous: BTreeSet<&str> = BTreeSet::new();
+    for Matcher { name, op } in &selector.matchers {
+        match op {
+            MatchOp::Equal(value) if !pinned.contains_key(&**name) => {
+                pinned.insert(name, value);
+            }
+            _ => {
+                ambiguous.insert(name);
+            }
+        }
+    }
+    Labels::from_pairs(pinned.into_iter().filter(|(name, _)| !ambiguous.contains(name)))
+}
+
+/// By value, NaN last.
+fn compare_values(a: &Element, b: &Element) -> Ordering {
+    a.value.partial_cmp(&b.value).unwrap_or_else(|| a.value.is_nan().cmp(&b.value.is_nan()))
+}
+
+fn sorted(
+    query: &Query<'_>,
+    expr: &Expr,
+    at: Millis,
+    compare: impl Fn(&Element, &Element) -> Ordering,
+) -> Evaluated<Vec<Element>> {
+    let mut elements = query.vector(expr, at)?;
+    // NaN stands last in both orders.
+    elements.sort_by(|a, b| a.value.is_nan().cmp(&b.value.is_nan()).then_with(|| compare(a, b)));
+    Ok(elements)
+}
+
+fn sorted_by_label(
+    query: &Query<'_>,
+    function: O,
+    arguments: &[Expr],
+    at: Millis,
+) -> Evaluated<Vec<Element>> {
+    let mut elements = query.vector(argument(arguments, 0, "sort_by_label")?, at)?;
+    let names: Vec<&str> = arguments[1..].iter().map(|a| query.text(a)).collect::<Evaluated<_>>()?;
+    elements.sort_by(|a, b| {
+        let by_names = names
+            .iter()
+            .map(|name| natural(a.labels.get(name), b.labels.get(name)))
+            .find(|ordering| ordering.is_ne());
+        let ordering = by_names.unwrap_or_else(|| a.labels.cmp(&b.labels));
+        if function == O::SortByLabelDesc { ordering.reverse() } else { ordering }
+    });
+    Ok(elements)
+}
+
+/// Natural order: runs of digits compare as numbers.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a, b);
+    while let (Some(x), Some(y)) = (a.chars().next(), b.chars().next()) {
+        if x.is_ascii_digit() && y.is_ascii_digit() {
+            let (number_a, rest_a) = a.split_at(a.find(|c: char| !c.is_ascii_digit()).unwrap_or(a.len()));
+            let (number_b, rest_b) = b.split_at(b.find(|c: char| !c.is_ascii_digit()).unwrap_or(b.len()));
+            let (plain_a, plain_b) = (number_a.trim_start_matches('0'), number_b.trim_start_matches('0'));
+            let ordering = plain_a.len().cmp(&plain_b.len()).then_with(|| plain_a.cmp(plain_b));
+            if ordering.is_ne() {
+                return ordering;
+            }
+            (a, b) = (rest_a, rest_b);
+        } else if x == y {
+            (a, b) = (&a[x.len_utf8()..], &b[y.len_utf8()..]);
+        } else {
+            return x.cmp(&y);
+        }
+    }
+    a.len().cmp(&b.len())
+}
+
+/// The mean without ever holding the sum, which may overflow.
+pub(super) fn running_mean(values: impl Iterator<Item = f64>) -> f64 {
+    let mut mean = 0.0_f64;
+    for (index, value) in values.enumerate() {
+        let count = (index + 1) as f64;
+        if mean.is_infinite() {
+            // The mean stays where it is unless the value is NaN or infinite the other way.
+            let keeps = value.is_finite() || (value.is_infinite() && value.signum() == mean.signum());
+            if keeps {
+                continue;
+            }
+        }
+        mean += value / count - mean / count;
+    }
+    mean
+}
+
+/// Population variance by Welford's recurrence.
+pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
+    let mut count = 0.0;
+    let mut mean = 0.0;
+    let mut squares = Vec::new();
+    for value in values {
+        count += 1.0;
+        let before = value - mean;
+        mean += before / count;
+        squares.push(before * (value - mean));
+    }
+    compensated(squares.into_iter()) / count
+}

@@ -1,0 +1,228 @@
+//! Quantiles: of plain values, and of the buckets of a classic histogram.
+
+use super::ast::{Dialect, Expr};
+use super::eval::{Element, Evaluated, Query, argument};
+use super::function::OtherFunction;
+use crate::labels::Labels;
+use crate::time::Millis;
+use rustc_hash::FxHashMap;
+use std::cmp::Ordering;
+
+/// The label of a bucket's upper bound.
+const UPPER_BOUND: &str = "le";
+/// Relative difference of two bucket counts that dialect 3 puts down to rounding.
+const ROUNDING: f64 = 1e-12;
+
+/// The q-quantile of at least one value, between the two nearest by linear interpolation. NaN counts as smallest.
+pub(super) fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if !(0.0..=1.0).contains(&q) {
+        return if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
+    }
+    values.sort_by(|a, b| {
+        a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()).then(Ordering::Equal))
+    });
+    let rank = q * (values.len() - 1) as f64;
+    let lower = rank.floor() as usize;
+    let upper = (lower + 1).min(values.len() - 1);
+    let weight = rank - rank.floor();
+    values[lower] * (1.0 - weight) + values[upper] * weight
+}
+
+/// A bucket: how many observations were at most `upper`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bucket {
+    upper: f64,
+    count: f64,
+}
+
+/// The buckets that differ in nothing but their bound.
+struct Histogram {
+    element: Element,
+    buckets: Vec<Bucket>,
+}
+
+/// `histogram_quantile` and `histogram_fraction` at `at`.
+pub(super) fn vector(
+    query: &Query<'_>,
+    function: OtherFunction,
+    arguments: &[Expr],
+    at: Millis,
+) -> Evaluated<Vec<Element>> {
+    let scalar = |index| query.scalar(argument(arguments, index, "the function")?, at);
+    let buckets_at = arguments.len().saturating_sub(1);
+    let elements = query.vector(argument(arguments, buckets_at, "the function")?, at)?;
+    let dialect = query.settings.dialect;
+    let (first, second) = (scalar(0)?, if buckets_at > 1 { scalar(1)? } else { 0.0 });
+    let mut result = Vec::new();
+    for Histogram { mut element, buckets } in histograms(elements)? {
+        element.value = match function {
+            OtherFunction::HistogramFraction => fraction_between(first, second, buckets, dialect),
+            _ => histogram_quantile(first, buckets, dialect),
+        };
+        query.drop_name(&mut element);
+        result.push(element);
+    }
+    super::eval::reject_duplicates(&result)?;
+    Ok(result)
+}
+
+/// Elements with a readable bound, by their other labels.
+fn histograms(elements: Vec<Element>) -> Evaluated<Vec<Histogram>> {
+    let mut found: Vec<Histogram> = Vec::new();
+    let mut by_labels: FxHashMap<Labels, usize> = FxHashMap::default();
+    for element in elements {
+        let Some(upper) = bound(element.labels.get(UPPER_BOUND)) else { continue };
+        let labels = element.labels.filter(|name| name != UPPER_BOUND);
+        let index = *by_labels.entry(labels.clone()).or_insert_with(|| {
+            let element = Element { labels, value: 0.0, nameless: element.nameless };
+            found.push(Histogram { element, buckets: Vec::new() });
+            found.len() - 1
+        });
+        found[index].buckets.push(Bucket { upper, count: element.value });
+    }
+    Ok(found)
+}
+
+fn bound(text: &str) -> Option<f64> {
+    text.parse().ok()
+}
+
+/// The buckets made fit to interpolate in: sorted, no bound twice, counts never falling.
+///
+/// None: no +Inf bucket, or no observations.
+fn prepared(mut buckets: Vec<Bucket>, dialect: Dialect) -> Option<Vec<Bucket>> {
+    buckets.sort_by(|a, b| a.upper.total_cmp(&b.upper));
+    if buckets.last()?.upper != f64::INFINITY {
+        return None;
+    }
+    buckets.dedup_by(|next, kept| {
+        let same = next.upper == kept.upper;
+        if same {
+            kept.count += next.count;
+        }
+        same
+    });
+    make_monotonic(&mut buckets, dialect);
+    (buckets.last()?.count != 0.0).then_some(buckets)
+}
+
+/// Counts of a scrape between two updates, or of aggregated rates, may fall: a bucket then gets the count of
+/// the one below. 3.x also levels what differs by rounding only.
+fn make_monotonic(buckets: &mut [Bucket], dialect: Dialect) {
+    let mut highest = buckets[0].count;
+    for bucket in &mut buckets[1..] {
+        let rounding = dialect == Dialect::V3
+            && (bucket.count - highest).abs() <= ROUNDING * (bucket.count.abs() + highest.abs());
+        if bucket.count < highest || rounding {
+            bucket.count = highest;
+        } else if bucket.count > highest {
+            highest = bucket.count;
+        }
+    }
+}
+
+/// The q-quantile by linear interpolation within a bucket; the lowest begins at 0 if its bound is above.
+///
+/// In the +Inf bucket it is the highest finite bound: a quantile never exceeds that.
+fn histogram_quantile(q: f64, buckets: Vec<Bucket>, dialect: Dialect) -> f64 {
+    if q.is_nan() || !(0.0..=1.0).contains(&q) {
+        return if q < 0.0 {
+            f64::NEG_INFINITY
+        } else if q > 1.0 {
+            f64::INFINITY
+        } else {
+            f64::NAN
+        };
+    }
+    let Some(buckets) = prepared(buckets, dialect).filter(|buckets| buckets.len() >= 2) else {
+        return f64::NAN;
+    };
+    let last = buckets.len() - 1;
+    let rank = q * buckets[last].count;
+    // Binary search as upstream: with NaN counts its answer differs from that of a linear one.
+    let found = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    if found == last {
+        return buckets[last - 1].upper;
+    }
+    if found == 0 && buckets[0].upper <= 0.0 {
+        return buckets[0].upper;
+    }
+    let (start, below) = match found {
+        0 => (0.0, 0.0),
+        _ => (buckets[found - 1].upper, buckets[found - 1].count),
+    };
+    let Bucket { upper, count } = buckets[found];
+    start + (upper - start) * ((rank - below) / (count - below))
+}
+
+/// The share of observations between two values.
+fn fraction_between(lower: f64, upper: f64, buckets: Vec<Bucket>, dialect: Dialect) -> f64 {
+    let Some(buckets) = prepared(buckets, dialect) else { return f64::NAN };
+    if lower.is_nan() || upper.is_nan() {
+        return f64::NAN;
+    }
+    if lower >= upper {
+        return 0.0;
+    }
+    let observations = buckets[buckets.len() - 1].count;
+    (observations_until(&buckets, upper) - observations_until(&buckets, lower)) / observations
+}
+
+/// How many observations are at most `value`, by linear interpolation.
+fn observations_until(buckets: &[Bucket], value: f64) -> f64 {
+    let last = buckets.len() - 1;
+    let found = buckets.partition_point(|bucket| bucket.upper < value);
+    let (start, below) = match found {
+        0 if buckets[0].upper > 0.0 => (0.0, 0.0),
+        0 => (f64::NEG_INFINITY, 0.0),
+        _ => (buckets[found - 1].upper, buckets[found - 1].count),
+    };
+    match found {
+        found if found > last => buckets[last].count,
+        _ if buckets[found].upper == value => buckets[found].count,
+        // A bucket without lower end cannot be interpolated in: all of it counts as below.
+        _ if start.is_infinite() && value > start => buckets[found].count,
+        _ if value <= start || found == last => below,
+        _ => below + (buckets[found].count - below) * ((value - start) / (buckets[found].upper - start)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(q: f64, buckets: &[(f64, f64)], expected: f64) {
+        for dialect in [Dialect::V2, Dialect::V3] {
+            let buckets =
+                buckets.iter().map(|(upper, count)| Bucket { upper: *upper, count: *count }).collect();
+            let found = histogram_quantile(q, buckets, dialect);
+            assert!(found == expected || (found.is_nan() && expected.is_nan()), "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn quantiles_of_buckets() {
+        let inf = f64::INFINITY;
+        check(0.5, &[(1.0, 10.0), (2.0, 20.0), (inf, 20.0)], 1.0);
+        check(0.75, &[(1.0, 10.0), (2.0, 20.0), (inf, 20.0)], 1.5);
+        check(0.25, &[(1.0, 10.0), (2.0, 20.0), (inf, 20.0)], 0.5);
+        check(0.99, &[(1.0, 10.0), (inf, 20.0)], 1.0);
+        check(0.5, &[(-1.0, 10.0), (inf, 10.0)], -1.0);
+        check(0.5, &[(1.0, 0.0), (inf, 0.0)], f64::NAN);
+        check(0.5, &[(1.0, 1.0), (2.0, 2.0)], f64::NAN);
+        check(0.5, &[(inf, 2.0)], f64::NAN);
+        check(1.5, &[(1.0, 1.0), (inf, 2.0)], inf);
+        check(0.75, &[(1.0, 10.0), (2.0, 8.0), (4.0, 20.0), (inf, 20.0)], 3.0);
+    }
+
+    #[test]
+    fn quantiles_of_values() {
+        assert_eq!(quantile(0.5, vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(quantile(0.25, vec![1.0, 2.0]), 1.25);
+        assert_eq!(quantile(2.0, vec![1.0]), f64::INFINITY);
+        assert!(quantile(0.5, vec![]).is_nan());
+    }
+}

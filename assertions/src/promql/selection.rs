@@ -1,0 +1,198 @@
+//! What an expression selects: metrics, windows, and what a rule needs to be judged by.
+
+use super::ast::{Arithmetic, Binary, Expr, Operator, Selector, SetOperator};
+use super::function::{CalendarPart, Function, OtherFunction, RangeFunction};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The windows and series of an expression.
+#[derive(Debug, Clone, Default)]
+pub struct Windows {
+    /// The lengths of all its range selectors and subqueries, shortest first, each once.
+    pub ranges: Vec<Duration>,
+    /// How far back it looks in all: nested subqueries add up, an offset counts, the look-back does not.
+    pub reach: Duration,
+    /// What it selects, in the order written.
+    pub selectors: Vec<Selector>,
+}
+
+impl Windows {
+    /// The longest range; zero if it looks at newest samples only.
+    pub fn longest(&self) -> Duration {
+        self.ranges.last().copied().unwrap_or_default()
+    }
+
+    /// The shortest range; zero if it looks at newest samples only.
+    pub fn shortest(&self) -> Duration {
+        self.ranges.first().copied().unwrap_or_default()
+    }
+}
+
+/// The windows and series of an expression.
+pub fn windows(expr: &Expr) -> Windows {
+    let mut ranges = BTreeSet::new();
+    let mut found = Windows::default();
+    let reach = gather(expr, &mut ranges, &mut found.selectors);
+    found.ranges = ranges.into_iter().map(duration).collect();
+    found.reach = duration(reach);
+    found
+}
+
+fn duration(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+/// Adds what `expr` selects; returns how far back it looks, ms.
+fn gather(expr: &Expr, ranges: &mut BTreeSet<i64>, selectors: &mut Vec<Selector>) -> i64 {
+    let inside = |ranges: &mut BTreeSet<i64>, selectors: &mut Vec<Selector>| {
+        expr.children().into_iter().map(|child| gather(child, ranges, selectors)).max().unwrap_or(0)
+    };
+    match expr {
+        Expr::Selector(selector) => {
+            selectors.push(selector.clone());
+            selector.time.offset
+        }
+        Expr::Range { selector, range } => {
+            selectors.push(selector.clone());
+            ranges.insert(*range);
+            range + selector.time.offset
+        }
+        Expr::Subquery(subquery) => {
+            ranges.insert(subquery.range);
+            inside(ranges, selectors) + subquery.range + subquery.time.offset
+        }
+        _ => inside(ranges, selectors),
+    }
+}
+
+/// The expression without its filtering comparisons: what has a value wherever data is present.
+///
+/// `a / b > 0.1` becomes `a / b`. Used to tell a condition that ended from data that vanished, and to show the
+/// value of an alert that does not fire. What `unless` takes away is a condition too, so its right side goes.
+pub fn without_comparisons(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Binary(binary) => match binary.op {
+            Operator::Comparison(_) if !binary.returns_bool => without_comparisons(compared_side(binary)),
+            Operator::Set(SetOperator::Unless) => without_comparisons(&binary.left),
+            _ => Expr::Binary(Box::new(Binary {
+                left: without_comparisons(&binary.left),
+                right: without_comparisons(&binary.right),
+                ..(**binary).clone()
+            })),
+        },
+        Expr::Negate(inner) => Expr::Negate(Box::new(without_comparisons(inner))),
+        Expr::Aggregate(aggregate) => {
+            let mut bare = (**aggregate).clone();
+            bare.expr = without_comparisons(&aggregate.expr);
+            Expr::Aggregate(Box::new(bare))
+        }
+        Expr::Call(function, arguments) => {
+            Expr::Call(*function, arguments.iter().map(without_comparisons).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// The side of a comparison whose elements come through: the vector, the left one of two.
+fn compared_side(binary: &Binary) -> &Expr {
+    use super::ast::Kind;
+    if binary.left.kind() == Kind::Scalar { &binary.right } else { &binary.left }
+}
+
+/// The number an expression is compared with at its top, if it is one.
+pub fn threshold(expr: &Expr) -> Option<f64> {
+    let Expr::Binary(binary) = expr else { return None };
+    match binary.op {
+        Operator::Comparison(_) => constant(&binary.right).or_else(|| constant(&binary.left)),
+        Operator::Set(SetOperator::And | SetOperator::Unless) => threshold(&binary.left),
+        _ => None,
+    }
+}
+
+/// The value of an expression of numbers only.
+fn constant(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Number(number) => Some(*number),
+        Expr::Negate(inner) => constant(inner).map(|value| -value),
+        Expr::Binary(binary) => {
+            let (left, right) = (constant(&binary.left)?, constant(&binary.right)?);
+            super::binary::scalars(binary.op, left, right).ok()
+        }
+        _ => None,
+    }
+}
+
+/// The numerator of a ratio of rates or increases, with `rate` turned into `increase`: evaluated, it is the
+/// number of events behind the ratio. `None` if the expression is no such ratio.
+pub fn numerator_events(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Binary(binary) => match binary.op {
+            Operator::Comparison(_) => numerator_events(compared_side(binary)),
+            Operator::Set(SetOperator::And | SetOperator::Unless) => numerator_events(&binary.left),
+            Operator::Arithmetic(Arithmetic::Divide) => as_increase(&binary.left),
+            // 1 - good / all, 100 * bad / all
+            Operator::Arithmetic(_) => {
+                numerator_events(&binary.left).or_else(|| numerator_events(&binary.right))
+            }
+            Operator::Set(SetOperator::Or) => None,
+        },
+        _ => None,
+    }
+}
+
+/// The expression with every rate made an increase; `None` if it has anything but sums of counted events.
+fn as_increase(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Call(Function::Range(RangeFunction::Rate | RangeFunction::Increase), arguments) => {
+            Some(Expr::Call(Function::Range(RangeFunction::Increase), arguments.clone()))
+        }
+        Expr::Aggregate(aggregate) => {
+            let mut counted = (**aggregate).clone();
+            counted.expr = as_increase(&aggregate.expr)?;
+            Some(Expr::Aggregate(Box::new(counted)))
+        }
+        Expr::Binary(binary)
+            if matches!(binary.op, Operator::Arithmetic(Arithmetic::Add | Arithmetic::Subtract)) =>
+        {
+            let mut counted = (**binary).clone();
+            counted.left = as_increase(&binary.left)?;
+            counted.right = as_increase(&binary.right)?;
+            Some(Expr::Binary(Box::new(counted)))
+        }
+        _ => None,
+    }
+}
+
+/// The functions of an expression that have no meaning when time is stretched, by name.
+///
+/// Levels are right, changes per time of a gauge are not, and calendars cannot be stretched.
+pub fn not_stretchable(expr: &Expr) -> BTreeSet<&'static str> {
+    let mut found: BTreeSet<&'static str> =
+        expr.children().into_iter().flat_map(|child| not_stretchable(child)).collect();
+    if let Expr::Call(function, _) = expr {
+        found.extend(stretch_trouble(*function));
+    }
+    found
+}
+
+fn stretch_trouble(function: Function) -> Option<&'static str> {
+    match function {
+        Function::Range(RangeFunction::Deriv) => Some("deriv"),
+        Function::Range(RangeFunction::Delta) => Some("delta"),
+        Function::Range(RangeFunction::Idelta) => Some("idelta"),
+        Function::Range(RangeFunction::PredictLinear) => Some("predict_linear"),
+        Function::Range(RangeFunction::Changes) => Some("changes"),
+        Function::Range(RangeFunction::Resets) => Some("resets"),
+        Function::Other(OtherFunction::Time) => Some("time"),
+        Function::Other(OtherFunction::Timestamp) => Some("timestamp"),
+        Function::Calendar(CalendarPart::Minute | CalendarPart::Hour) => Some("hour, minute"),
+        Function::Calendar(_) => Some("calendar functions"),
+        _ => None,
+    }
+}
+
+/// Whether an expression says that something is absent: its end then means that data came.
+pub fn asserts_absence(expr: &Expr) -> bool {
+    matches!(expr, Expr::Call(Function::Other(OtherFunction::Absent | OtherFunction::AbsentOverTime), _))
+        || expr.children().into_iter().any(asserts_absence)
+}

@@ -1,0 +1,106 @@
+//! Single fields of a rule file: texts, durations, label maps.
+
+use super::Reader;
+use crate::template::Template;
+use scenarios::problem::Problem;
+use scenarios::span::Spanned;
+use scenarios::yaml::Node;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Reader<'_> {
+    pub(super) fn required_text(&mut self, node: &Node, key: &str, what: &str) -> Option<Spanned<String>> {
+        let Some(value) = node.get(key) else {
+            self.problems.push(Problem::error(format!("{what} has no `{key}`"), node.head()));
+            return None;
+        };
+        let text = value.expect_text(&format!("text for `{key}`"), self.problems)?;
+        Some(Spanned::at(text.to_string(), value.head()))
+    }
+
+    pub(super) fn optional_duration(&mut self, node: &Node, key: &str) -> Option<Duration> {
+        let value = node.get(key)?;
+        let text = value.expect_text(&format!("a duration for `{key}`"), self.problems)?;
+        let parsed = duration(text);
+        if parsed.is_none() {
+            let problem = Problem::error(format!("`{text}` is not a duration"), value.head());
+            self.problems.push(problem.hint("write it as in `30s`, `5m` or `1h30m`, larger units first"));
+        }
+        parsed
+    }
+
+    pub(super) fn limit(&mut self, value: &Node) -> Option<usize> {
+        let text = value.expect_text("a number of alerts", self.problems)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            let problem = Problem::error(format!("`{text}` is not a number of alerts"), value.head());
+            self.problems.push(problem.hint("a whole number; 0 is no limit"));
+        }
+        parsed
+    }
+
+    pub(super) fn labels(&mut self, node: &Node) -> BTreeMap<String, Template> {
+        let labels = self.templates(node, "labels");
+        for (key, _) in node.get("labels").map(Node::entries).into_iter().flatten() {
+            let name = key.text.as_str();
+            let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+            let well = starts_well && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if !well || name == "__name__" {
+                self.problems
+                    .push(Problem::error(format!("`{name}` cannot be a label here"), key.span.clone()));
+            }
+        }
+        labels
+    }
+
+    pub(super) fn templates(&mut self, node: &Node, key: &str) -> BTreeMap<String, Template> {
+        let Some(map) = node.get(key).filter(|map| !map.is_null()) else { return BTreeMap::new() };
+        let wanted = format!("a map of {key}");
+        let Some(entries) = map.expect_mapping(&wanted, self.problems) else { return BTreeMap::new() };
+        let mut templates = BTreeMap::new();
+        for (name, value) in entries {
+            if value.is_null() {
+                templates.insert(name.text.clone(), Template::default());
+                continue;
+            }
+            let Some(text) = value.expect_text("text", self.problems) else { continue };
+            let (template, trouble) = Template::parse(text);
+            for (summary, range) in trouble {
+                let problem = Problem::error(summary, value.span_within(range)).warning();
+                self.problems.push(problem.hint("it stays as written; alerts fire as they would"));
+            }
+            templates.insert(name.text.clone(), template);
+        }
+        templates
+    }
+}
+
+/// A duration as Prometheus writes it: `0`, or numbers with `y w d h m s ms`, larger units first, each once.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u64); 7] = [
+        ("y", 31_536_000_000),
+        ("w", 604_800_000),
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = 0_u64;
+    let mut next_unit = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let letters = rest[digits..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - digits);
+        let unit = &rest[digits..digits + letters];
+        let index = UNITS.iter().position(|(name, _)| *name == unit).filter(|index| *index >= next_unit)?;
+        next_unit = index + 1;
+        total = total.checked_add(number.checked_mul(UNITS[index].1)?)?;
+        rest = &rest[digits + letters..];
+    }
+    (!text.is_empty() && total <= 100 * UNITS[0].1).then(|| Duration::from_millis(total))
+}
