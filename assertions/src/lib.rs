@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
 pub mod alertmanager;
+pub mod bounds;
 pub mod exit;
 pub mod figures;
 pub mod inhibit;

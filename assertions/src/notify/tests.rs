@@ -257,3 +257,13 @@ fn a_month_without_alerts_passes_at_once() {
     );
     assert_eq!(pipeline.next_deadline(), None);
 }
+
+#[test]
+fn the_end_of_time_is_reached() {
+    let source = Arc::new(Source { name: "am.yml".to_owned(), text: ONE_GROUP.to_owned() });
+    let (config, _) = Alertmanager::parse(source).expect("valid");
+    for start in [i64::MIN, 0, i64::MAX] {
+        let mut pipeline = Pipeline::new(Arc::new(config.clone()), Millis(start));
+        assert_eq!(pipeline.advance(Millis(i64::MAX)), []);
+    }
+}
