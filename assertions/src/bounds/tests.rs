@@ -12,6 +12,7 @@ route:
     - {matchers: [severity=P1], receiver: pagerduty, continue: true}
     - {matchers: [severity=P1], receiver: slack}
     - {matchers: [severity=shared], receiver: pagerduty, group_by: [service]}
+    - {matchers: [severity=alone], receiver: pagerduty, group_by: ['...']}
 receivers: [{name: slack, slack_configs: [{}]}, {name: pagerduty, pagerduty_configs: [{}]}]
 ";
 
@@ -63,6 +64,7 @@ fn rules() -> Vec<RuleFacts> {
         rule("Instant", "P1", 0, 5),
         rule("Burn", "P1", 2, 60),
         rule("Shared", "shared", 5, 5),
+        rule("Alone", "alone", 5, 5),
     ]
 }
 
@@ -201,6 +203,8 @@ fn notices_need_their_timers() {
             "1m30s: `notified_within: 1m30s` cannot be met: 30s (`group_wait` is 30s) at the soonest; 1m36s is the least, {tolerance}"
         )],
     );
+    let alone = "1m30s: `notified_within: 1m30s` cannot be met: 30s (`group_wait` is 30s) at the soonest; 1m36s is the least";
+    check(18, "alert: Alone, notified_within: 1m30s", &[&format!("{alone}, {tolerance}")]);
     // Another alert of the group may have started its clock.
     check(18, "alert: Shared, notified_within: 1m30s", &[]);
     check(
@@ -246,9 +250,9 @@ fn names_that_do_not_exist_are_found() {
     assert_eq!(
         found,
         [
-            "Latensy: no alert `Latensy` in rules.yml (5 alerts); did you mean `Latency`?",
-            "Bern: no alert `Bern` in rules.yml (5 alerts); did you mean `Burn`?",
-            "Down: no alert `Down` in rules.yml (5 alerts); ",
+            "Latensy: no alert `Latensy` in rules.yml (6 alerts); did you mean `Latency`?",
+            "Bern: no alert `Bern` in rules.yml (6 alerts); did you mean `Burn`?",
+            "Down: no alert `Down` in rules.yml (6 alerts); ",
             "P2: no rule `Latency` has these labels; leave out what the rule does not set",
             "pagerduti: no receiver `pagerduti` in the routes; did you mean `pagerduty`?",
             "slack/email: receiver `slack` has no email integration; it has: slack",

@@ -101,6 +101,16 @@ fn what_fires_and_resolves_within_group_wait_is_never_told() {
 }
 
 #[test]
+fn what_fires_and_resolves_between_two_flushes_is_never_told() {
+    check(
+        ONE_GROUP,
+        "5s A from 5s until 2h; 60s A from 5s until 60s; 345s A from 345s until 2h; 350s A from 345s until 350s",
+        "1h",
+        &["35s r/webhook A-", "35s r/slack A-", "335s r/webhook -A"],
+    );
+}
+
+#[test]
 fn new_members_and_newly_resolved_members_are_news() {
     check(
         ONE_GROUP,
