@@ -520,6 +520,11 @@ fn exactly_the_named_receivers_are_told() {
         check(&expect, &format!("{base}; {told}"), &["pending: Passed 0s", "fired: Passed 5m", notified]);
     };
     check("[slack]", "25m30s told slack A", "notified: Passed slack 30s");
+    check(
+        "[slack]",
+        "10m told slack A; 40m resolved A",
+        "notified: Failed; slack was not told: it fired for 15m; am.yml:9 (severity=\"P1\") waits 30s for a new group and 5m for a known one",
+    );
     check("[slack]", "26m30s told slack A", "notified: Failed slack 1m30s; too late");
     check(
         "[slack]",
