@@ -118,7 +118,7 @@ impl Date {
     fn in_days(&self, range: &RangeInclusive<i64>) -> bool {
         let length = self.days_in_month();
         let from_start = |day: i64| if day < 0 { length + day + 1 } else { day };
-        (from_start(*range.start()).max(1)..=from_start(*range.end()).min(length)).contains(&self.day)
+        (from_start(*range.start())..=from_start(*range.end())).contains(&self.day)
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod alert;
 pub mod alertmanager;
+pub mod bounds;
 pub mod engine;
 pub mod exit;
 pub mod exposition;

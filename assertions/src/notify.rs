@@ -159,6 +159,8 @@ impl Pipeline {
     }
 
     fn run(&mut self, to: Millis) {
+        // At the end of time moments saturate, and would be due for ever.
+        let to = to.min(Millis(i64::MAX - 1));
         loop {
             let next = self.groups.iter().map(|(key, group)| (group.due, key)).min();
             let next = next.map(|(due, key)| (due, key.clone()));
@@ -182,8 +184,9 @@ impl Pipeline {
 
     /// All rounds up to `to` at once: without groups nothing else happens in between.
     fn collect_until(&mut self, to: Millis) {
-        let rounds = (to.0 - self.maintenance.0) / (MAINTENANCE.as_millis() as i64);
-        self.maintenance = Millis(self.maintenance.0 + rounds * MAINTENANCE.as_millis() as i64);
+        let round = MAINTENANCE.as_millis() as i64;
+        let rounds = to.0.saturating_sub(self.maintenance.0) / round;
+        self.maintenance = Millis(self.maintenance.0.saturating_add(rounds * round));
         self.collect();
     }
 

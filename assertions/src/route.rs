@@ -79,6 +79,25 @@ pub fn group_labels(route: &Route, labels: &Labels) -> Labels {
     }
 }
 
+impl Answer {
+    /// What this route said, in words; `labels` are those it was asked about.
+    pub fn explain(self, config: &Alertmanager, route: usize, labels: &Labels) -> String {
+        let found = &config.routes[route];
+        match self {
+            Answer::Takes => format!("takes it: {}", config.receivers[found.receiver].name),
+            Answer::Passes => "matches and leaves it to a route below".to_owned(),
+            Answer::Refuses { matcher } => match found.matchers.get(matcher) {
+                Some(matcher) => format!("wants {matcher}, it has {:?}", labels.get(&matcher.name)),
+                None => "refuses".to_owned(),
+            },
+            Answer::NotAsked { after } => {
+                format!("was not asked: {} matched first and has no `continue: true`", place(config, after))
+            }
+            Answer::ParentOut => "was not asked: the route above it was not taken".to_owned(),
+        }
+    }
+}
+
 /// Why a receiver hears nothing of a label set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotTold {
@@ -238,6 +257,29 @@ receivers: [{name: default}, {name: pager}, {name: slack}, {name: im}, {name: te
         check(&[("severity", "critical"), ("service", "im")], &["pager", "im"], &[]);
         check(&[("team", "a")], &["team"], &[]);
         check(&[], &["default"], &[]);
+    }
+
+    #[test]
+    fn every_route_says_what_it_did() {
+        let config = config();
+        let labels = Labels::from_pairs([("severity", "P1"), ("service", "im")]);
+        let decision = decide(&config, &labels);
+        let lines = decision.answers.iter().enumerate().map(|(route, answer)| {
+            format!("{} {}", place(&config, route), answer.explain(&config, route, &labels))
+        });
+        assert_eq!(
+            lines.collect::<Vec<_>>(),
+            [
+                "am.yml:3 (default) matches and leaves it to a route below",
+                "am.yml:5 (severity=\"critical\") wants severity=\"critical\", it has \"P1\"",
+                "am.yml:8 (severity=~\"critical|P1\") matches and leaves it to a route below",
+                "am.yml:11 (service=\"im\") takes it: im",
+                "am.yml:13 (severity=\"P1\") was not asked: am.yml:8 (severity=~\"critical|P1\") matched first and has no \
+                 `continue: true`",
+                "am.yml:15 (team!=\"\") was not asked: am.yml:8 (severity=~\"critical|P1\") matched first and has no \
+                 `continue: true`",
+            ]
+        );
     }
 
     #[test]

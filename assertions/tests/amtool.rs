@@ -106,6 +106,14 @@ fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// The routes of every pack that ships.
+fn packs() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/packs");
+    let entries = std::fs::read_dir(folder).expect("the packs");
+    let files = entries.map(|entry| entry.expect("an entry").path().join("alertmanager.yml"));
+    files.filter_map(|file| std::fs::read_to_string(file).ok()).collect()
+}
+
 #[test]
 fn random_label_sets_reach_the_receivers_that_amtool_names() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
@@ -115,6 +123,7 @@ fn random_label_sets_reach_the_receivers_that_amtool_names() {
     let file = folder.join("alertmanager.yml");
     let shipped = include_str!("routing/shipped.yml").to_owned();
     let mut trees = vec![shipped];
+    trees.extend(packs());
     for _ in 0..RANDOM_TREES {
         let routes = prop::collection::vec(route(), 1..5).new_tree(&mut runner).expect("a tree").current();
         trees.push(whole(&routes.join(", ")));

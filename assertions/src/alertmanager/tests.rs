@@ -37,6 +37,7 @@ route:
         - match: {service: im}
           match_re: {node: "g-.*"}
           repeat_interval: 1h
+          group_by: []
     - {}
 receivers:
   - name: slack
@@ -77,7 +78,7 @@ fn a_whole_file_is_read() {
             r#"5 Labels(["alertname"]) slack [10, 300, 14400] {} [1, 3]"#,
             r#"9 All pagerduty [10, 300, 14400] {}/{severity="critical",team=~"a|b"} [2]"#,
             r#"15 All pagerduty [10, 300, 3600] {}/{severity="critical",team=~"a|b"}/{service="im",node=~"g-.*"} []"#,
-            r#"18 Labels(["alertname"]) slack [10, 300, 14400] {}/{} []"#,
+            r#"19 Labels(["alertname"]) slack [10, 300, 14400] {}/{} []"#,
         ]
     );
     assert!(config.routes[1].goes_on && !config.routes[2].goes_on);

@@ -101,6 +101,16 @@ fn what_fires_and_resolves_within_group_wait_is_never_told() {
 }
 
 #[test]
+fn what_fires_and_resolves_between_two_flushes_is_never_told() {
+    check(
+        ONE_GROUP,
+        "5s A from 5s until 2h; 60s A from 5s until 60s; 345s A from 345s until 2h; 350s A from 345s until 350s",
+        "1h",
+        &["35s r/webhook A-", "35s r/slack A-", "335s r/webhook -A"],
+    );
+}
+
+#[test]
 fn new_members_and_newly_resolved_members_are_news() {
     check(
         ONE_GROUP,
@@ -256,4 +266,14 @@ fn a_month_without_alerts_passes_at_once() {
         &["2592030s r/webhook A-", "2592030s r/slack A-", "2595630s r/webhook -A"],
     );
     assert_eq!(pipeline.next_deadline(), None);
+}
+
+#[test]
+fn the_end_of_time_is_reached() {
+    let source = Arc::new(Source { name: "am.yml".to_owned(), text: ONE_GROUP.to_owned() });
+    let (config, _) = Alertmanager::parse(source).expect("valid");
+    for start in [i64::MIN, 0, i64::MAX] {
+        let mut pipeline = Pipeline::new(Arc::new(config.clone()), Millis(start));
+        assert_eq!(pipeline.advance(Millis(i64::MAX)), []);
+    }
 }

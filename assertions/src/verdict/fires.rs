@@ -98,20 +98,20 @@ impl<'a> Entry<'a> {
         let span = entry.cause.as_ref().and_then(|cause| cause_span(observed, &cause.value));
         let effective = span.map(|span| span.effective);
         let meant: Vec<&Episode> = episodes.iter().filter(|episode| is_meant(entry, episode)).collect();
-        let other_causes =
-            all.iter().filter(|other| other.alert.value == entry.alert.value && *other != entry);
-        let other_causes: Vec<Millis> = other_causes
-            .filter_map(|other| cause_span(observed, &other.cause.as_ref()?.value))
-            .map(|span| span.effective)
-            .collect();
-        let next = other_causes.iter().filter(|other| Some(**other) > effective).min();
+        // Of the other entries that mean the same instance, when each one's cause took effect.
+        let other_causes = |episode: &Episode| -> Vec<Millis> {
+            let others = all.iter().filter(|other| *other != entry && is_meant(other, episode));
+            let spans = others.filter_map(|other| cause_span(observed, &other.cause.as_ref()?.value));
+            spans.map(|span| span.effective).collect()
+        };
         let explained_elsewhere = |episode: &Episode| {
             let ended = episode.end.is_some_and(|end| Some(end) <= effective);
-            ended && other_causes.iter().any(|other| *other <= episode.pending)
+            ended && other_causes(episode).iter().any(|other| *other <= episode.pending)
         };
         let own = |episode: &&Episode| {
+            let taken = |other: &Millis| Some(*other) > effective && *other <= episode.pending;
             effective.is_none_or(|effective| effective <= episode.pending)
-                && next.is_none_or(|next| episode.pending < *next)
+                && !other_causes(episode).iter().any(taken)
         };
         let before = |episode: &&Episode| Some(episode.pending) < effective && !explained_elsewhere(episode);
         let own: Vec<&Episode> = meant.iter().copied().filter(own).collect();

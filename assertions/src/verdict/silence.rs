@@ -57,7 +57,7 @@ fn outcome(observed: &Observed<'_>, expect: &Expect, episode: &Episode) -> Offen
     let allowed = expect.may_fire.iter().find(|entry| entry.alert.value == episode.name());
     match (episode.firing, allowed) {
         (Some(firing), Some(entry)) => {
-            let last = episode.end.map_or(observed.end, |end| Millis(end.0 - 1));
+            let last = episode.end.map_or(observed.end, |end| Millis(end.0.saturating_sub(1)));
             let mut phases = observed.phase_at(firing)..=observed.phase_at(last.max(firing));
             if phases.all(|phase| entry.during.contains(phase)) { Offence::None } else { Offence::Fails }
         }

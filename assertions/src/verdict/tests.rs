@@ -49,7 +49,7 @@ traffic: {{chat: {{executor: constant-arrival-rate, from: members, to: random-us
 phases:
   - {{name: steady, for: {}{}}}
   - {{name: slow, for: {}{}, faults: [{{fault: gateway.latency, delay: 600ms}}]}}
-  - {{name: recovered, for: {}{}}}
+  - {{name: recovered, for: {}{}, faults: [{{fault: gateway.latency, delay: 1s}}, {{fault: gateway.failure_rate, share: 2%}}]}}
 expect: {expect}
 ",
         length("20s", "20m"),
@@ -130,8 +130,8 @@ impl Run {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (at, rest) = (at(words[0]), &words[2..]);
         let transition = match words[1] {
-            "effective" => return self.phases[1].faults[0].effective = Some(at),
-            "healed" => return self.phases[1].faults[0].healed = Some(at),
+            "effective" => return self.fault(rest[0]).effective = Some(at),
+            "healed" => return self.fault(rest[0]).healed = Some(at),
             "end" => return self.end = at,
             "seen" => return self.rules[0].numerator_events = rest[0].parse().ok(),
             "means" => return self.rules[1].threshold_events = rest[0].parse().ok(),
@@ -153,6 +153,13 @@ impl Run {
         let annotations = [("summary".to_owned(), "P99 is 0.6 s".to_owned())];
         let annotations = Arc::new(annotations.into_iter().collect());
         self.events.push(AlertEvent { at, rule, labels, annotations, value: 0.6, transition });
+    }
+
+    /// `slow`, or `recovered/gateway.latency`.
+    fn fault(&mut self, name: &str) -> &mut FaultSpan {
+        let (phase, fault) = name.split_once('/').unwrap_or((name, "gateway.latency"));
+        let phase = self.phases.iter_mut().find(|found| found.name == phase).expect("a phase");
+        phase.faults.iter_mut().find(|found| found.name == fault).expect("a fault")
     }
 
     fn told(&mut self, at: Millis, firing: bool, rest: &[&str]) {
@@ -417,6 +424,71 @@ fn resolving_is_measured_from_the_proven_heal_and_for_the_right_reason() {
 }
 
 #[test]
+fn a_cause_of_several_faults_lasts_from_the_first_to_the_last() {
+    let [latency, failures] = ["recovered/gateway.latency", "recovered/gateway.failure_rate"];
+    let base = format!(
+        "33m effective {failures}; 34m effective {latency}; 35m pending A; 40m firing A; 47m resolved A"
+    );
+    let check = |cause: &str, rest: &str, expected: &[&str]| {
+        let expect = format!("{{fires: [{{alert: A, cause: {cause}, resolves_within: 3m}}]}}");
+        check(&expect, &format!("{base}; {rest}"), expected);
+    };
+    let healed = format!("45m healed {failures}; 44m healed {latency}");
+    check("recovered", &healed, &["pending: Passed 2m", "fired: Passed 7m", "resolved: Passed 2m"]);
+    check(latency, &healed, &["pending: Passed 1m", "fired: Passed 6m", "resolved: Passed 3m"]);
+    check(
+        "recovered",
+        &format!("44m healed {latency}"),
+        &["pending: Passed 2m", "fired: Passed 7m", "resolved: NoData; the end of its cause was not proven"],
+    );
+}
+
+#[test]
+fn an_alert_belongs_to_the_latest_cause_before_it() {
+    let expect = "{fires: [{alert: A, cause: slow}, {alert: A, labels: {i: '1'}, cause: recovered}]}";
+    let effective = "20m effective slow; 33m effective recovered/gateway.latency";
+    let check = |rest: &str, expected: &[&str]| check(expect, &format!("{effective}; {rest}"), expected);
+    // The first cause explains the first episode, which is over before the second begins.
+    check(
+        "20m pending A,i=1; 25m firing A,i=1; 30m resolved A,i=1; 34m pending A,i=1; 39m firing A,i=1",
+        &["pending: Passed 0s", "fired: Passed 5m", "pending: Passed 1m", "fired: Passed 6m"],
+    );
+    // It lasts into the second cause: that one was not quiet before.
+    check(
+        "20m pending A,i=1; 25m firing A,i=1; 34m resolved A,i=1; 35m pending A,i=1; 40m firing A,i=1",
+        &[
+            "pending: Passed 0s",
+            "fired: Passed 5m",
+            "quiet before: Failed; A{i=\"1\", severity=\"P1\"} was firing before its cause took effect",
+            "pending: Passed 2m",
+            "fired: Passed 7m",
+        ],
+    );
+    // Another instance, which the second entry does not mean, stays with the first cause.
+    check(
+        "34m pending A,i=2; 39m firing A,i=2",
+        &[
+            "pending: Passed 14m",
+            "fired: Passed 19m",
+            "fired: Failed; it never went pending: the condition never held",
+        ],
+    );
+}
+
+#[test]
+fn a_gap_between_instances_ends_the_first_firing() {
+    let expect = "{fires: [{alert: A, cause: slow, holds_for: 5m}]}";
+    let run = |second: &str| {
+        format!(
+            "20m effective slow; 20m pending A,i=1; 20m pending A,i=2; 25m firing A,i=1; {second} firing A,i=2; \
+             27m resolved A,i=1; 40m resolved A,i=2"
+        )
+    };
+    check(expect, &run("27m"), &["pending: Passed 0s", "fired: Passed 5m", "held: Passed 15m"]);
+    check(expect, &run("28m"), &["pending: Passed 0s", "fired: Passed 5m", "held: Failed 2m; too early"]);
+}
+
+#[test]
 fn all_instances_count() {
     let expect = "{fires: [{alert: A, cause: slow, max_instances: 1, resolves_within: 8m}]}";
     let two = "20m effective slow; 20m pending A,i=1; 21m pending A,i=2; 25m firing A,i=1; 26m firing A,i=2; 32m healed slow; \
@@ -448,6 +520,11 @@ fn exactly_the_named_receivers_are_told() {
         check(&expect, &format!("{base}; {told}"), &["pending: Passed 0s", "fired: Passed 5m", notified]);
     };
     check("[slack]", "25m30s told slack A", "notified: Passed slack 30s");
+    check(
+        "[slack]",
+        "10m told slack A; 40m resolved A",
+        "notified: Failed; slack was not told: it fired for 15m; am.yml:9 (severity=\"P1\") waits 30s for a new group and 5m for a known one",
+    );
     check("[slack]", "26m30s told slack A", "notified: Failed slack 1m30s; too late");
     check(
         "[slack]",
@@ -529,6 +606,10 @@ fn the_end_is_told_to_those_who_want_it() {
     };
     check("26m told pagerduty A; 38m cleared pagerduty A", "resolved notice: Passed pagerduty 5m");
     check("26m told pagerduty A; 39m cleared pagerduty A", "resolved notice: Failed pagerduty 6m; too late");
+    for other in ["30m cleared pagerduty A", "38m cleared pagerduty B", "38m cleared slack A"] {
+        let timetable = format!("26m told pagerduty A; {other}");
+        check(&timetable, "resolved notice: Failed; pagerduty was not told: its end was not told");
+    }
     check("26m told pagerduty A", "resolved notice: Failed; pagerduty was not told: its end was not told");
     check(
         "26m told pagerduty A; 37m end",
