@@ -111,6 +111,20 @@ impl Engine {
             .flat_map(|(rule, state)| state.alerts.active().map(move |alert| (rule, alert)))
     }
 
+    /// Names of the alerts whose condition holds at `at`, whatever their `for`. Changes nothing.
+    pub fn conditions(&self, store: &Store, at: Millis) -> Vec<String> {
+        let mut names = Vec::new();
+        for group in &self.rules.groups {
+            let run = GroupRun { settings: &self.settings, group, interval: self.interval(group), at };
+            let query = run.query(store);
+            let holds =
+                |rule: &&Rule| query.elements(&rule.expr, at).is_ok_and(|elements| !elements.is_empty());
+            let alerts = group.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::Alert(_)));
+            names.extend(alerts.filter(holds).map(|rule| rule.name().value.clone()));
+        }
+        names
+    }
+
     /// The interval of a group.
     pub fn interval(&self, group: &Group) -> Duration {
         group.interval.filter(|interval| !interval.is_zero()).unwrap_or(self.settings.evaluation_interval)

@@ -7,7 +7,7 @@
 use crate::exposition::{Kind, Sample};
 use crate::labels::Labels;
 use crate::matcher::Matcher;
-use crate::series::{Line, Series};
+use crate::series::{OutOfOrder, stale_marker};
 use crate::store::Store;
 use crate::time::Millis;
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub struct TargetLabels {
     /// `instance`.
     pub instance: String,
 }
+
+/// Why a scrape could not be stored: its stamp is not newer than what is there. A fault of the caller's schedule.
+pub type GridError = OutOfOrder;
 
 /// What a counter was at the last scrape.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +78,7 @@ impl Grid {
 
     /// Lays the past of every series that the target shows at the warm-up's end: counters at the warm-up's rate, failures
     /// at none, levels as they are.
-    pub fn lay_history(&mut self, store: &mut Store, history: &History<'_>) {
+    pub fn lay_history(&mut self, store: &mut Store, history: &History<'_>) -> Result<(), GridError> {
         let step_ms = i64::try_from(history.step.as_millis()).unwrap_or(i64::MAX).max(1);
         let steps = i64::try_from(history.length.as_millis()).unwrap_or(i64::MAX) / step_ms;
         let count = usize::try_from(steps).unwrap_or(0) + 1;
@@ -83,14 +86,14 @@ impl Grid {
         let before: BTreeMap<&Labels, f64> =
             history.begin.iter().map(|sample| (&sample.labels, sample.value)).collect();
         let span = history.span.as_secs_f64().max(1e-9);
-        let mut lay = |labels: Labels, value: f64, increment: f64| {
-            *store.series_mut(&labels) =
-                Series::with_history(Line { first, step_ms, count, value, increment });
+        let mut lay = |labels: &Labels, value: f64, increment: f64| {
+            let id = store.series_id(labels);
+            store.samples_mut(id).push_line(first, step_ms, count, value, increment)
         };
         for sample in history.end {
             let labels = self.labelled(&sample.labels);
             match sample.kind {
-                Kind::Gauge => lay(labels, sample.value, 0.0),
+                Kind::Gauge => lay(&labels, sample.value, 0.0)?,
                 Kind::Counter => {
                     let is_failure = history.failures.iter().any(|matcher| matcher.matches(&sample.labels));
                     let grown = sample.value - before.get(&sample.labels).copied().unwrap_or(0.0);
@@ -98,62 +101,71 @@ impl Grid {
                     let increment = rate * history.step.as_secs_f64();
                     // A counter begins at zero, so the past lifts what is live: the last sample of the past is where it goes on.
                     let stretched = increment * (count - 1) as f64;
-                    lay(labels.clone(), 0.0, increment);
+                    lay(&labels, 0.0, increment)?;
                     self.counters.insert(labels.clone(), Counter { raw: sample.value, stretched });
                 }
             }
         }
-        lay(self.up(), 1.0, 0.0);
+        lay(&self.up(), 1.0, 0.0)?;
         self.present = history.end.iter().map(|sample| self.labelled(&sample.labels)).collect();
+        Ok(())
     }
 
     /// A scrape that answered, stamped `at`; `factor` is how many seconds of rule time one second of wall time stood for since
     /// the last scrape.
-    pub fn scraped(&mut self, store: &mut Store, at: Millis, samples: &[Sample], factor: f64) {
+    pub fn scraped(
+        &mut self,
+        store: &mut Store,
+        at: Millis,
+        samples: &[Sample],
+        factor: f64,
+    ) -> Result<(), GridError> {
         let resets = self.resets(samples);
         let mut present = Vec::with_capacity(samples.len());
         for sample in samples {
             let labels = self.labelled(&sample.labels);
             let reset = resets.contains(&self.instance_of(sample));
-            let series = store.series_mut(&labels);
+            let id = store.series_id(&labels);
+            let series = store.samples_mut(id);
             match (sample.kind, self.counters.get_mut(&labels)) {
-                (Kind::Gauge, _) => series.push_marked(at, sample.value, false),
+                (Kind::Gauge, _) => series.push(at, sample.value)?,
                 (Kind::Counter, None) => {
                     // Newborn: it begins at its raw value.
                     self.counters
                         .insert(labels.clone(), Counter { raw: sample.value, stretched: sample.value });
-                    series.push_marked(at, sample.value, false);
+                    series.push(at, sample.value)?;
+                }
+                (Kind::Counter, Some(counter)) if reset => {
+                    *counter = Counter { raw: sample.value, stretched: sample.value * factor };
+                    series.push_reset(at, counter.stretched)?;
                 }
                 (Kind::Counter, Some(counter)) => {
-                    counter.stretched = if reset {
-                        sample.value * factor
-                    } else {
-                        counter.stretched + factor * (sample.value - counter.raw)
-                    };
+                    counter.stretched += factor * (sample.value - counter.raw);
                     counter.raw = sample.value;
-                    series.push_marked(at, counter.stretched, reset);
+                    series.push(at, counter.stretched)?;
                 }
             }
             present.push(labels);
         }
-        self.forget_absent(store, at, &present);
+        self.forget_absent(store, at, &present)?;
         self.present = present;
-        store.series_mut(&self.up()).push_marked(at, 1.0, false);
+        store.append(&self.up(), at, 1.0)
     }
 
     /// A scrape that failed: `up` is 0, and everything else of the target is unknown from now on.
-    pub fn failed(&mut self, store: &mut Store, at: Millis) {
+    pub fn failed(&mut self, store: &mut Store, at: Millis) -> Result<(), GridError> {
         self.failed += 1;
-        self.forget_absent(store, at, &[]);
+        self.forget_absent(store, at, &[])?;
         self.present.clear();
-        store.series_mut(&self.up()).push_marked(at, 0.0, false);
+        store.append(&self.up(), at, 0.0)
     }
 
-    fn forget_absent(&self, store: &mut Store, at: Millis, present: &[Labels]) {
+    fn forget_absent(&self, store: &mut Store, at: Millis, present: &[Labels]) -> Result<(), GridError> {
         let present: std::collections::BTreeSet<&Labels> = present.iter().collect();
         for labels in self.present.iter().filter(|labels| !present.contains(labels)) {
-            store.series_mut(labels).mark_stale(at);
+            store.append(labels, at, stale_marker())?;
         }
+        Ok(())
     }
 
     /// What a sample's buckets, sum and count have in common: they are reset together.
@@ -183,8 +195,9 @@ impl Grid {
 mod tests {
     use super::*;
     use crate::exposition;
-    use crate::promql::eval::{Evaluator, Value};
-    use crate::promql::{Dialect, parse::parse};
+    use crate::promql::ast::Dialect;
+    use crate::promql::eval::{Query, Settings};
+    use crate::promql::parse::{ParseOptions, parse};
 
     const STEP: Duration = Duration::from_secs(15);
 
@@ -197,15 +210,10 @@ mod tests {
     }
 
     fn eval(store: &Store, text: &str, at: i64) -> f64 {
-        let evaluator = Evaluator {
-            store,
-            dialect: Dialect::Two,
-            lookback: Duration::from_secs(300),
-            default_step: STEP,
-            at: Millis(at),
-        };
-        match evaluator.eval(&parse(text).unwrap()).unwrap() {
-            Value::Vector(elements) if elements.len() == 1 => elements[0].value,
+        let expr = parse(text, ParseOptions { dialect: Dialect::V2, experimental: false }).unwrap();
+        let query = Query::instant(store, Settings::default(), Millis(at));
+        match query.elements(&expr, Millis(at)).unwrap().as_slice() {
+            [only] => only.value,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -226,10 +234,11 @@ mod tests {
                 span: Duration::from_secs(5),
                 failures: &failures,
             },
-        );
+        )
+        .unwrap();
         for (index, (total, failed)) in live.iter().enumerate() {
             let at = Millis(3_600_000 + 15_000 * (index as i64 + 1));
-            grid.scraped(&mut store, at, &samples(*total, *failed), 60.0);
+            grid.scraped(&mut store, at, &samples(*total, *failed), 60.0).unwrap();
         }
         store
     }
@@ -267,12 +276,12 @@ mod tests {
     fn a_failed_scrape_is_down_and_hides_the_rest() {
         let mut store = Store::default();
         let mut grid = Grid::new(TargetLabels { job: "im".into(), instance: "i".into() });
-        grid.scraped(&mut store, Millis(15_000), &samples(1.0, 0.0), 1.0);
-        grid.failed(&mut store, Millis(30_000));
+        grid.scraped(&mut store, Millis(15_000), &samples(1.0, 0.0), 1.0).unwrap();
+        grid.failed(&mut store, Millis(30_000)).unwrap();
         assert_eq!(eval(&store, "up", 30_000), 0.0);
         assert_eq!(eval(&store, "count(up)", 30_000), 1.0);
         assert_eq!(eval(&store, "absent(g)", 30_000), 1.0);
-        grid.scraped(&mut store, Millis(45_000), &samples(2.0, 0.0), 1.0);
+        grid.scraped(&mut store, Millis(45_000), &samples(2.0, 0.0), 1.0).unwrap();
         assert_eq!(eval(&store, "g", 45_000), 7.0);
         assert_eq!(eval(&store, "absent(newborn)", 45_000), 1.0);
     }

@@ -107,6 +107,14 @@ impl Template {
         text
     }
 
+    /// The text, where it is the same for every alert.
+    pub fn constant(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether it fills in anything, so that its text can differ from alert to alert.
     pub fn is_constant(&self) -> bool {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))

@@ -110,7 +110,7 @@ async fn conduct(
     let length = history_length(prepared);
     let target = TargetLabels { job: "im-gateway".into(), instance: gateway.address.to_string() };
     let watch = Watch::new(
-        prepared.groups.clone(),
+        prepared.rules.clone(),
         prepared.routes.clone(),
         scenario.alerts.evaluation_interval.value,
         until,
@@ -184,7 +184,7 @@ fn clock(scenario: &Scenario, started: jiff::Timestamp) -> RuleClock {
 
 /// As long as the longest look back of the rules, unless the scenario says otherwise.
 fn history_length(prepared: &Prepared) -> Duration {
-    let longest = prepared.rules().map(|rule| rule.expr.reach()).max().unwrap_or_default();
+    let longest = prepared.rules.reach();
     let chosen = prepared.scenario().history.length.as_ref().map(|length| length.value);
     chosen.unwrap_or_else(|| longest.max(HISTORY_MIN))
 }

@@ -1,16 +1,16 @@
 //! What the operators would see: scrapes on the rule-time grid, rules evaluated on them, and who is told.
 
 use assertions::alertmanager::Alertmanager;
-use assertions::engine::{Engine, RuleError};
+use assertions::engine::{Engine, EngineSettings, RuleError};
 use assertions::exposition;
 use assertions::grid::{Grid, History, TargetLabels};
 use assertions::matcher::{Matcher, Op};
 use assertions::notify::{Pipeline, Posted, Suppression};
-use assertions::promql::Dialect;
-use assertions::rule::Group;
+use assertions::rule::RuleSet;
 use assertions::store::Store;
 use assertions::time::Millis;
-use assertions::timeline::{AlertEvent, Notification};
+use assertions::timeline::{AlertEvent, Notification, Transition};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ pub struct Watch {
     pub gaps: u64,
     /// The last evaluation.
     pub last: Millis,
+    /// Most events of the numerator seen behind an alert that fired, by rule.
+    pub numerator_events: BTreeMap<usize, f64>,
+    factor: f64,
     /// Length of the synthetic past, once it is laid.
     pub history: Option<Duration>,
 }
@@ -65,9 +68,9 @@ pub struct Past {
 }
 
 impl Watch {
-    /// Watches a target by `groups` and `routes`, from `start` on.
+    /// Watches a target by `rules` and `routes`, from `start` on.
     pub fn new(
-        groups: Vec<Group>,
+        rules: RuleSet,
         routes: Option<Arc<Alertmanager>>,
         evaluation_interval: Duration,
         start: Millis,
@@ -77,7 +80,8 @@ impl Watch {
             store: Store::default(),
             grid: Grid::new(target.clone()),
             target,
-            engine: Engine::new(groups, evaluation_interval, Dialect::Two),
+            engine: Engine::new(rules, EngineSettings { evaluation_interval, ..EngineSettings::default() }),
+            numerator_events: BTreeMap::new(),
             pipeline: routes.map(|routes| Pipeline::new(routes, start)),
             events: Vec::new(),
             notifications: Vec::new(),
@@ -87,6 +91,7 @@ impl Watch {
             gaps: 0,
             last: start,
             history: None,
+            factor: 1.0,
         }
     }
 
@@ -114,7 +119,7 @@ impl Watch {
             failures: std::slice::from_ref(&failures),
         };
         let (mut store, mut grid) = (Store::default(), Grid::new(self.target.clone()));
-        grid.lay_history(&mut store, &history);
+        grid.lay_history(&mut store, &history).map_err(|error| error.to_string())?;
         let unhealthy = self.engine.conditions(&store, past.until);
         if unhealthy.is_empty() || regardless {
             (self.store, self.grid, self.history) = (store, grid, Some(past.length));
@@ -124,16 +129,20 @@ impl Watch {
 
     /// A slot's scrape has ended: stamps it, evaluates what is due, and tells who is to be told.
     pub fn slot(&mut self, at: Millis, exposition: Option<&str>, factor: f64) {
-        match exposition.map(exposition::parse) {
+        self.factor = factor;
+        let stored = match exposition.map(exposition::parse) {
             Some(Ok(samples)) => {
                 self.scrapes += 1;
-                self.grid.scraped(&mut self.store, at, &samples, factor);
+                self.grid.scraped(&mut self.store, at, &samples, factor)
             }
             Some(Err(error)) => {
                 self.unreadable.push((at, error.to_string()));
-                self.grid.failed(&mut self.store, at);
+                self.grid.failed(&mut self.store, at)
             }
             None => self.grid.failed(&mut self.store, at),
+        };
+        if let Err(error) = stored {
+            self.unreadable.push((at, error.to_string()));
         }
         self.evaluate(at);
     }
@@ -147,6 +156,7 @@ impl Watch {
     fn evaluate(&mut self, at: Millis) {
         self.last = at;
         let evaluation = self.engine.evaluate(&mut self.store, at);
+        self.count_events(&evaluation.events, at);
         self.events.extend(evaluation.events);
         self.errors.extend(evaluation.errors);
         let Some(pipeline) = &mut self.pipeline else { return };
@@ -157,6 +167,20 @@ impl Watch {
             );
         }
         self.notifications.extend(pipeline.advance(at));
+    }
+
+    /// How many events stood behind each alert that fired: fewer than twenty are no ground for a claim.
+    fn count_events(&mut self, events: &[AlertEvent], at: Millis) {
+        for event in events.iter().filter(|event| event.transition == Transition::Firing) {
+            let observed = self.engine.observations(&self.store, event.rule, at).unwrap_or_default();
+            let most = observed.iter().filter_map(|observation| observation.events).fold(f64::NAN, f64::max);
+            // In a stretched run each event that happened stands for as many as a second stands for seconds.
+            let happened = most / self.factor;
+            if happened.is_finite() {
+                let known = self.numerator_events.entry(event.rule).or_insert(0.0);
+                *known = known.max(happened);
+            }
+        }
     }
 
     /// Decisions not to tell.

@@ -2,9 +2,12 @@
 
 use super::ScenarioArguments;
 use crate::prepare::prepare;
+use assertions::bounds::{self, Forecast, Window};
 use assertions::exit;
+use scenarios::scenario::Scenario;
 use scenarios::units::format_duration;
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 pub(super) fn explain(arguments: &ScenarioArguments) -> u8 {
     let prepared = match prepare(&arguments.file, &arguments.options()) {
@@ -29,9 +32,52 @@ pub(super) fn explain(arguments: &ScenarioArguments) -> u8 {
             phase.factor
         );
     }
-    println!("\nrules ({})", prepared.rules().count());
-    for rule in prepared.rules() {
-        println!("  {:<32} for {:<6} {}", rule.name, format_duration(rule.hold()), rule.span);
+    println!("\nalerts ({})", prepared.alerts().count());
+    for (_, alert) in prepared.alerts() {
+        let place = alert.name.span.as_ref().map(ToString::to_string).unwrap_or_default();
+        println!("  {:<32} for {:<6} {place}", alert.name.value, format_duration(alert.hold));
+    }
+    for forecast in &prepared.forecasts {
+        print_forecast(prepared.scenario(), forecast);
     }
     exit::PASSED
+}
+
+/// When an expected alert can come, rule time and wall time since the first phase, and what is left to each bound.
+fn print_forecast(scenario: &Scenario, forecast: &Forecast) {
+    let moment = |at: Duration| {
+        let wall = bounds::wall_time(scenario, at);
+        format!("{} ({:.1} s)", whole_seconds(at), wall.as_secs_f64())
+    };
+    let line = |what: &str, window: &Window| {
+        let latest = window.latest.map_or("not known".to_owned(), moment);
+        println!("  {what:<28} earliest {:<22} latest {latest}", moment(window.earliest));
+    };
+    let (begin, end) = forecast.cause;
+    println!("\n{}: its cause lasts from {} to {}", forecast.alert, moment(begin), moment(end));
+    if let Some(pending) = &forecast.pending {
+        line("pending", pending);
+    }
+    line("firing", &forecast.firing);
+    for notice in &forecast.notices {
+        line(&format!("notice {}", notice.who), &notice.window);
+    }
+    line("resolved", &forecast.resolved);
+    for notice in &forecast.resolved_notices {
+        line(&format!("resolved notice {}", notice.who), &notice.window);
+    }
+    for margin in &forecast.margins {
+        let left = match margin.seconds() {
+            Some(seconds) if seconds < 0.0 => {
+                format!("may be missed by {}", whole_seconds(Duration::from_secs_f64(-seconds)))
+            }
+            Some(seconds) => format!("{} to spare", whole_seconds(Duration::from_secs_f64(seconds))),
+            None => "depends on how the expression falls".into(),
+        };
+        println!("  {:<28} within {:<24} {left}", margin.kind.words(), format_duration(margin.bound));
+    }
+}
+
+fn whole_seconds(duration: Duration) -> String {
+    format_duration(Duration::from_secs(duration.as_secs_f64().round() as u64))
 }

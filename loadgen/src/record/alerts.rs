@@ -23,9 +23,9 @@ fn map(labels: &Labels) -> BTreeMap<String, String> {
 
 pub(super) fn alerts(prepared: &Prepared, facts: &Facts) -> Vec<AlertRecord> {
     let mut records = Vec::new();
-    for (index, rule) in prepared.rules().enumerate().filter(|(_, rule)| rule.is_alert()) {
+    for (rule, alert) in prepared.alerts() {
         let mut instances: Vec<(&Labels, AlertInstance)> = Vec::new();
-        for event in facts.watch.events.iter().filter(|event| event.rule == index) {
+        for event in facts.watch.events.iter().filter(|event| event.rule == rule.index) {
             let state = match event.transition {
                 Transition::Pending => AlertState::Pending,
                 Transition::Firing => AlertState::Firing,
@@ -45,11 +45,11 @@ pub(super) fn alerts(prepared: &Prepared, facts: &Facts) -> Vec<AlertRecord> {
             }
         }
         records.push(AlertRecord {
-            name: rule.name.clone(),
-            severity: rule.label("severity").map(str::to_owned),
-            place: rule.span.to_string(),
-            for_seconds: rule.hold().as_secs_f64(),
-            expected: expected(prepared, &rule.name),
+            name: alert.name.value.clone(),
+            severity: rule.labels.get("severity").and_then(|severity| severity.constant()).map(str::to_owned),
+            place: alert.name.span.as_ref().map(ToString::to_string).unwrap_or_default(),
+            for_seconds: alert.hold.as_secs_f64(),
+            expected: expected(prepared, &alert.name.value),
             instances: instances.into_iter().map(|(_, instance)| instance).collect(),
         });
     }

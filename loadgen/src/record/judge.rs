@@ -6,6 +6,7 @@ use crate::prepare::Prepared;
 use crate::run::Settings;
 use assertions::exit::{self, Finding};
 use assertions::figures::ClientFigures;
+use assertions::rule::RuleKind;
 use assertions::slo::{self, Outcome, SloResult};
 use assertions::threshold;
 use assertions::verdict::{
@@ -73,7 +74,7 @@ pub(super) fn tolerance(scenario: &Scenario) -> Tolerance {
 
 fn alert_checks(prepared: &Prepared, facts: &Facts) -> (Vec<(Kind, record::Check)>, Option<Finding>) {
     let scenario = prepared.scenario();
-    if prepared.groups.is_empty() || facts.phases.is_empty() {
+    if prepared.rules.groups.is_empty() || facts.phases.is_empty() {
         return (Vec::new(), None);
     }
     let phases: Vec<PhaseSpan> = scenario
@@ -99,11 +100,15 @@ fn alert_checks(prepared: &Prepared, facts: &Facts) -> (Vec<(Kind, record::Check
         })
         .collect();
     let rules: Vec<RuleSeen> = prepared
+        .rules
         .rules()
         .map(|rule| RuleSeen {
-            name: rule.name.clone(),
-            hold: rule.hold(),
-            numerator_events: None,
+            name: rule.name().value.clone(),
+            hold: match &rule.kind {
+                RuleKind::Alert(alert) => alert.hold,
+                RuleKind::Record(_) => Duration::ZERO,
+            },
+            numerator_events: facts.watch.numerator_events.get(&rule.index).copied(),
             threshold_events: None,
         })
         .collect();
@@ -329,7 +334,7 @@ fn validity(prepared: &Prepared, facts: &Facts, figures: &ClientFigures) -> Vec<
         ));
     }
     let errors: Vec<String> =
-        facts.watch.errors.iter().take(3).map(|error| error.error.to_string()).collect();
+        facts.watch.errors.iter().take(3).map(|error| format!("{}: {}", error.name, error.reason)).collect();
     if !errors.is_empty() {
         checks.push(check(
             "evaluation",

@@ -53,7 +53,7 @@ pub fn tell(
         engine: Some(record::Engine {
             kind: "embedded".into(),
             dialect: "2".into(),
-            rules_count: prepared.rules().filter(|rule| rule.is_alert()).count() as u64,
+            rules_count: prepared.alerts().count() as u64,
             rules_sha256: prepared.rules_sha256.clone(),
         }),
         honesty: honesty(prepared, facts),
