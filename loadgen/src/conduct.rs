@@ -99,6 +99,8 @@ pub struct Facts {
     pub unhealed: Vec<String>,
     /// Attempts to connect, and those that failed.
     pub connects: (u64, u64),
+    /// Attempts that failed until all clients were in.
+    pub failed_at_first: u64,
     /// CPU time of this process over the run.
     pub cpu: Duration,
 }
@@ -163,6 +165,7 @@ impl Conductor<'_> {
         };
         self.connect(&mut state).await;
         let (connected, clients_in) = (Time::now(), self.fleet.count(|gauges| gauges.connected.get()));
+        let failed_at_first = self.fleet.count(|gauges| gauges.connect_failed.get());
         self.progress.connected(clients_in, self.clients, connected.since(state.start));
         let begin = Time::now() + ANNOUNCE;
         self.fleet.begin_traffic(begin);
@@ -206,6 +209,7 @@ impl Conductor<'_> {
             target_died: state.target_died,
             unhealed: state.unhealed,
             connects,
+            failed_at_first,
             cpu: cpu_time().saturating_sub(cpu_before),
         })
     }
@@ -372,6 +376,9 @@ impl Conductor<'_> {
         match active.heal(&self.target, start).await {
             Ok(healed) => {
                 (log.healed, log.proof) = (Some(healed.at), healed.proof);
+                if active.has_killed() {
+                    self.fleet.is_back(healed.at);
+                }
                 if let Err(error) = self.journal.healed(&name, &self.target.base_url) {
                     state.incidents.push(format!("the journal cannot be written: {error}"));
                 }

@@ -187,7 +187,7 @@ impl PhaseMarks {
 pub struct FleetFigures {
     /// By phase; 0 is the warm-up, the last may be cut short.
     pub phases: Vec<(Counts, PhaseFigures)>,
-    /// From losing a session to having the next.
+    /// From losing a session, or from the target's return if that was later, to having the next.
     pub reconnect: Latencies,
     /// From the begin of a connect to `hello`.
     pub connecting: Latencies,

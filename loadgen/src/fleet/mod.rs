@@ -101,6 +101,8 @@ pub enum Mail {
     },
     /// A fault of the present phase was asked for.
     Disturbed(Time),
+    /// A target that was gone is back.
+    Back(Time),
     /// Nothing is due from then on.
     EndTraffic(Time),
     /// Give what you know; reconnect no more.
@@ -201,6 +203,11 @@ impl Fleet {
     /// A fault of the present phase was asked for at `at`.
     pub fn disturbed(&mut self, at: Time) {
         self.tell_all(|| Mail::Disturbed(at));
+    }
+
+    /// A target that was gone is back since `at`: times to reconnect count from then.
+    pub fn is_back(&mut self, at: Time) {
+        self.tell_all(|| Mail::Back(at));
     }
 
     /// No message is due from `at` on.

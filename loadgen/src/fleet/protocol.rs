@@ -24,8 +24,8 @@ impl MessageKey {
 /// A frame from the gateway.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame {
-    /// The session has begun.
-    Hello,
+    /// The session has begun; this was its last delivery's number.
+    Hello(u64),
     /// Confirmed.
     Sent(MessageKey),
     /// Arrived, with the moment it was written by its sender, nanoseconds of the monotonic clock.
@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Frame {
             Frame::Message { seq, key, written_ns: raw.body.map_or(0, |body| body.t) }
         }
         ("sent", Some(key), _) => Frame::Sent(key),
-        ("hello", ..) => Frame::Hello,
+        ("hello", _, seq) => Frame::Hello(seq.unwrap_or(0)),
         ("error", key, _) => Frame::Error(key, raw.code.unwrap_or_default().into_owned()),
         _ => Frame::Unknown,
     }
@@ -106,7 +106,7 @@ mod tests {
     fn reads_what_the_gateway_writes() {
         let key = MessageKey { traffic: 1, number: 77 };
         for (text, frame) in [
-            (r#"{"type":"hello","session":"a/b","node":"n","seq":0,"heartbeat":30}"#, Frame::Hello),
+            (r#"{"type":"hello","session":"a/b","node":"n","seq":4,"heartbeat":30}"#, Frame::Hello(4)),
             (r#"{"type":"sent","id":"m1-77"}"#, Frame::Sent(key)),
             (
                 r#"{"type":"message","seq":3,"id":"m1-77","from":"user:u1","at":5,"body":{"t":9,"p":"xx"}}"#,

@@ -62,6 +62,8 @@ pub(super) struct FleetShard {
     /// Last message of a sender to a recipient, to see one overtake another.
     order: Map<(u8, ClientIndex, u32), (MessageNumber, Time)>,
     prune_at: Time,
+    /// When the target was last proven to be back.
+    back_at: Time,
     ending: bool,
 }
 
@@ -119,6 +121,7 @@ impl FleetShard {
             scratch: Vec::new(),
             gauges,
             prune_at: Time(0),
+            back_at: Time(0),
             ending: false,
         }
     }
@@ -259,7 +262,7 @@ impl FleetShard {
         match protocol::parse(text) {
             Frame::Message { seq, key, written_ns } => self.message(local, seq, key, written_ns, io),
             Frame::Sent(key) => self.confirmed(key),
-            Frame::Hello => self.greeted(local, io),
+            Frame::Hello(seq) => self.greeted(local, seq, io),
             Frame::Error(key, code) => {
                 self.gauges.refused.add(1);
                 *self.totals.refusals.entry(code).or_default() += 1;
@@ -269,12 +272,16 @@ impl FleetShard {
         }
     }
 
-    fn greeted(&mut self, local: u32, io: &mut Io<Mail>) {
+    fn greeted(&mut self, local: u32, seq: u64, io: &mut Io<Mail>) {
         let client = &mut self.clients[local as usize];
         if client.state != State::Greeting {
             return;
         }
-        let took = io.now().since(client.since);
+        // Nobody can come back to a target that is not there: its own time to return does not count.
+        let took = io.now().since(client.since.max(self.back_at));
+        // A lower number is a new session: the target has forgotten the old one, and counts anew.
+        client.seq = client.seq.min(seq);
+        client.acked = client.seq;
         client.state = State::Open;
         client.attempts = 0;
         self.connecting -= 1;
@@ -564,6 +571,7 @@ impl Application for FleetShard {
                 }
             }
             Mail::Disturbed(at) => self.marks.disturb(at),
+            Mail::Back(at) => self.back_at = at,
             Mail::EndTraffic(at) => {
                 for traffic in &mut self.traffic {
                     traffic.until = Some(at);

@@ -60,7 +60,7 @@ pub fn tell(
         environment: environment(),
         connect: Some(record::Connect {
             clients: facts.clients_in,
-            failed: facts.connects.1,
+            failed: facts.failed_at_first,
             connect_seconds: facts.connected.since(facts.start).as_secs_f64(),
             connects_per_second: rate(facts.clients_in, facts.connected.since(facts.start)),
             warmup_seconds: facts.first_phase.since(facts.connected).as_secs_f64(),
