@@ -340,6 +340,9 @@ impl Conductor<'_> {
         }
         let lease = self.scenario.phases[phase].real + LEASE_MARGIN;
         self.fleet.disturbed(Time::now());
+        if fault == Fault::Kill {
+            self.fleet.is_gone();
+        }
         match fault.inject(&self.target, lease).await {
             Ok(active) => {
                 let log = &mut state.phases[phase].faults[index];

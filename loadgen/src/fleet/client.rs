@@ -37,8 +37,10 @@ pub(super) struct Client {
     pub attempts: u8,
     /// It had a session before.
     pub was_open: bool,
-    /// When the present attempt, or the present outage, began.
+    /// When the first attempt, or the present outage, began.
     pub since: Time,
+    /// When the present attempt began.
+    pub attempted: Time,
 }
 
 impl Default for Client {
@@ -52,6 +54,7 @@ impl Default for Client {
             attempts: 0,
             was_open: false,
             since: Time(0),
+            attempted: Time(0),
         }
     }
 }

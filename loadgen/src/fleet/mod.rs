@@ -101,6 +101,8 @@ pub enum Mail {
     },
     /// A fault of the present phase was asked for.
     Disturbed(Time),
+    /// The target is being taken away.
+    Gone,
     /// A target that was gone is back.
     Back(Time),
     /// Nothing is due from then on.
@@ -203,6 +205,11 @@ impl Fleet {
     /// A fault of the present phase was asked for at `at`.
     pub fn disturbed(&mut self, at: Time) {
         self.tell_all(|| Mail::Disturbed(at));
+    }
+
+    /// The target is being taken away.
+    pub fn is_gone(&mut self) {
+        self.tell_all(|| Mail::Gone);
     }
 
     /// A target that was gone is back since `at`: times to reconnect count from then.

@@ -64,6 +64,8 @@ pub(super) struct FleetShard {
     prune_at: Time,
     /// When the target was last proven to be back.
     back_at: Time,
+    /// The target was taken away.
+    is_gone: bool,
     ending: bool,
 }
 
@@ -122,6 +124,7 @@ impl FleetShard {
             gauges,
             prune_at: Time(0),
             back_at: Time(0),
+            is_gone: false,
             ending: false,
         }
     }
@@ -158,6 +161,7 @@ impl FleetShard {
         let client = &mut self.clients[local as usize];
         client.conn = Some(conn);
         client.state = State::Connecting;
+        client.attempted = io.now();
         if !client.was_open {
             client.since = io.now();
         }
@@ -277,8 +281,10 @@ impl FleetShard {
         if client.state != State::Greeting {
             return;
         }
-        // Nobody can come back to a target that is not there: its own time to return does not count.
-        let took = io.now().since(client.since.max(self.back_at));
+        // Nobody can come back to a target that is not there, so its own absence does not count. Who is in before we are
+        // told that it is back has come at once.
+        let from = if self.is_gone { client.attempted } else { client.since.max(self.back_at) };
+        let took = io.now().since(from);
         // A lower number is a new session: the target has forgotten the old one, and counts anew.
         client.seq = client.seq.min(seq);
         client.acked = client.seq;
@@ -571,7 +577,8 @@ impl Application for FleetShard {
                 }
             }
             Mail::Disturbed(at) => self.marks.disturb(at),
-            Mail::Back(at) => self.back_at = at,
+            Mail::Gone => self.is_gone = true,
+            Mail::Back(at) => (self.back_at, self.is_gone) = (at, false),
             Mail::EndTraffic(at) => {
                 for traffic in &mut self.traffic {
                     traffic.until = Some(at);

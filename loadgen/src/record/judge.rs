@@ -31,7 +31,7 @@ pub(super) struct Judged {
     pub(super) reason: String,
 }
 
-pub(super) fn judge(prepared: &Prepared, _settings: &Settings, facts: &Facts) -> Judged {
+pub(super) fn judge(prepared: &Prepared, settings: &Settings, facts: &Facts) -> Judged {
     let figures = client_figures(prepared, facts);
     let (alerts, alert_finding) = alert_checks(prepared, facts);
     let (silence, alerts): (Vec<_>, Vec<_>) = alerts.into_iter().partition(|(kind, _)| *kind == Kind::Silent);
@@ -40,7 +40,7 @@ pub(super) fn judge(prepared: &Prepared, _settings: &Settings, facts: &Facts) ->
         alerts: strip(alerts),
         silence: strip(silence),
         slos: slos(prepared.scenario(), &figures),
-        thresholds: thresholds(prepared.scenario(), &figures),
+        thresholds: thresholds(prepared.scenario(), &figures, settings.no_faults),
         validity: validity(prepared, facts, &figures),
     };
     let mut findings: Vec<Finding> = alert_finding.into_iter().collect();
@@ -230,9 +230,24 @@ fn latency_bound(scenario: &Scenario, entry: &scenarios::scenario::Slo) -> Optio
     })
 }
 
-fn thresholds(scenario: &Scenario, figures: &ClientFigures) -> Vec<ThresholdCheck> {
+/// In the control run a threshold about a phase whose fault was taken out, or without data, says nothing: it is there to prove
+/// that the fault reached the clients.
+fn thresholds(scenario: &Scenario, figures: &ClientFigures, is_control: bool) -> Vec<ThresholdCheck> {
+    let causes: Vec<&str> = scenario
+        .expect
+        .fires
+        .iter()
+        .filter_map(|entry| scenario.phases.get(entry.cause.as_ref()?.value.phase))
+        .map(|phase| phase.name.value.as_str())
+        .collect();
+    let is_about_fault = |entry: &scenarios::scenario::Threshold| {
+        entry.metric.value.tags.iter().any(|(_, phase)| causes.contains(&phase.as_str()))
+    };
     let judged = |entry: &scenarios::scenario::Threshold| {
-        let (result, seen) = threshold::judge(figures, entry);
+        let (mut result, seen) = threshold::judge(figures, entry);
+        if is_control && (result == Outcome::NoData || is_about_fault(entry)) {
+            result = Outcome::NotJudged;
+        }
         let expression = &entry.expression.value;
         let bounds_latency = entry.metric.value.name == "ws_msg_latency"
             && matches!(expression.comparison, Comparison::Less | Comparison::LessOrEqual);

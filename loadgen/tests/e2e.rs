@@ -1,0 +1,235 @@
+//! The real binary, its real gateway, real sockets: what a user sees, and what is left behind.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A fresh folder with a scenario in it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str, scenario: &str) -> Place {
+        let folder = std::env::temp_dir().join(format!("loadgen-e2e-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("run.yaml"), scenario).unwrap();
+        Place(folder)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command.current_dir(&self.0).env("XDG_STATE_HOME", &self.0).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn journals(&self) -> usize {
+        std::fs::read_dir(self.0.join("loadgen/journal")).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const SMALL: &str = "version: 1
+clock: real
+history: {warmup: 500ms}
+target: {gateway: {}}
+population: {members: {executor: constant-vus, vus: 100, connect_rate: 2k/s}}
+traffic: {chat: {executor: constant-arrival-rate, from: members, to: random-user, rate: 200/s, size: 64B}}
+";
+
+fn small(rest: &str) -> String {
+    format!("{SMALL}{rest}")
+}
+
+#[test]
+fn a_run_ends_with_a_verdict_and_every_form_says_the_same() {
+    let place = Place::new(
+        "verdict",
+        &small("phases: [{name: steady, for: 2s}]\nthresholds: {ws_msgs_lost: ['count==0']}\n"),
+    );
+    let output = place.run(&["run", "run.yaml", "--out", "results"]);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("PASSED  exit 0"), "{stdout}");
+    let folder = std::fs::read_dir(place.0.join("results")).unwrap().next().unwrap().unwrap().path();
+    let result: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("result.json")).unwrap()).unwrap();
+    assert_eq!(result["verdict"]["exit_code"], 0);
+    assert_eq!(result["total"]["messages"]["planned"], result["total"]["messages"]["delivered"]);
+    for name in ["report.html", "junit.xml", "summary.md"] {
+        assert!(std::fs::metadata(folder.join(name)).unwrap().len() > 200, "{name}");
+    }
+    assert_eq!(place.journals(), 0, "a clean run leaves no journal");
+}
+
+#[test]
+fn a_frozen_target_shows_the_closed_form() {
+    let scenario =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/freeze.yaml"))
+            .unwrap();
+    let place = Place::new("freeze", &scenario);
+    let output = place.run(&["run", "run.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn a_slow_target_fails_its_slo_and_an_unmet_alert_its_run() {
+    let slow = "phases: [{name: slow, for: 3s, faults: [{fault: gateway.latency, delay: 300ms}]}]\nexpect: {slos: [{slo: latency p99 < 200ms, during: all}]}\n";
+    let place = Place::new("slow", &small(slow));
+    let output = place.run(&["run", "run.yaml"]);
+    assert_eq!(output.status.code(), Some(99), "{}{}", text(&output.stdout), text(&output.stderr));
+    let output = place.run(&["run", "run.yaml", "--no-faults"]);
+    assert_eq!(output.status.code(), Some(0), "without the fault: {}", text(&output.stdout));
+}
+
+#[test]
+fn an_alert_that_fires_uncalled_or_not_at_all_fails_the_run() {
+    let rules = |expr: &str| format!("groups: [{{name: g, rules: [{{alert: A, expr: '{expr}'}}]}}]\n");
+    let body = "alerts: {rules: [rules.yml], scrape_interval: 1s, evaluation_interval: 1s}\nphases: [{name: steady, for: 4s}]\n";
+    let place = Place::new("alert", &small(body));
+    std::fs::write(place.0.join("rules.yml"), rules("up == 1")).unwrap();
+    let output = place.run(&["run", "run.yaml"]);
+    assert_eq!(output.status.code(), Some(111), "{}{}", text(&output.stdout), text(&output.stderr));
+    std::fs::write(place.0.join("rules.yml"), rules("up == 2")).unwrap();
+    let output = place.run(&["run", "run.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let expecting = small(
+        "alerts: {rules: [rules.yml], scrape_interval: 1s, evaluation_interval: 1s}\nphases: [{name: down, for: 6s, faults: [{fault: process.kill, process: gateway}]}, {name: back, for: 3s}]\nexpect: {fires: [{alert: A, cause: down, fires_within: 5s}]}\n",
+    );
+    std::fs::write(place.0.join("run.yaml"), &expecting).unwrap();
+    std::fs::write(place.0.join("rules.yml"), rules("up == 0")).unwrap();
+    let output = place.run(&["run", "run.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let output = place.run(&["run", "run.yaml", "--no-faults"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(111), "the control run: {stdout}");
+    assert!(stdout.contains("A   cause: down"), "{stdout}");
+}
+
+#[test]
+fn wrong_input_is_refused_with_every_place_and_nothing_is_started() {
+    let place = Place::new(
+        "wrong",
+        &small("phases: [{nam: steady, for: 2}]\nexpect: {slos: [{slo: latency p99 < 200}]}\n"),
+    );
+    let output = place.run(&["run", "run.yaml"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(104), "{stderr}");
+    assert!(stderr.contains("unknown key `nam`") && stderr.contains("run.yaml:7:"), "{stderr}");
+    assert!(stderr.contains("nothing was started"), "{stderr}");
+    assert!(stderr.matches("error:").count() >= 3, "{stderr}");
+}
+
+#[test]
+fn a_rule_that_cannot_be_judged_is_refused_with_its_place() {
+    let place =
+        Place::new("rule", &small("alerts: {rules: [rules.yml]}\nphases: [{name: steady, for: 2s}]\n"));
+    std::fs::write(
+        place.0.join("rules.yml"),
+        "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: rate(x[5m]\n",
+    )
+    .unwrap();
+    let output = place.run(&["run", "run.yaml"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(104), "{stderr}");
+    assert!(stderr.contains("rules.yml:5:"), "{stderr}");
+}
+
+#[test]
+fn what_the_machine_does_not_allow_is_said_before_the_load() {
+    let place = Place::new("out", &small("phases: [{name: steady, for: 2s}]\n"));
+    let output = place.run(&["run", "run.yaml", "--out", "/proc/nowhere"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(113), "{stderr}");
+    assert!(stderr.contains("--out"), "{stderr}");
+    let missing = place.run(&["run", "missing.yaml"]);
+    assert_eq!(missing.status.code(), Some(104), "{}", text(&missing.stderr));
+}
+
+#[test]
+fn a_busy_port_is_refused_with_the_fix() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let place = Place::new("port", "");
+    let output =
+        place.command(&["gateway", "--listen", &address]).env("GATEWAY_AUTH_KEY", "k").output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(113), "{stderr}");
+    assert!(stderr.contains("in use"), "{stderr}");
+}
+
+/// Starts a run with a paused gateway and waits until the fault is in force.
+fn start_paused(place: &Place) -> (Child, u32) {
+    let mut child =
+        place.command(&["run", "run.yaml"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().starts_with("frozen")).unwrap().unwrap();
+    std::thread::spawn(move || lines.for_each(drop));
+    let gateway = wait_for("the gateway", || gateway_of(child.id()));
+    wait_for("the pause", || (state(gateway) == Some('T')).then_some(()));
+    (child, gateway)
+}
+
+fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "still waiting for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The child process of `parent`.
+fn gateway_of(parent: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+const PAUSED: &str =
+    "phases: [{name: frozen, for: 30s, faults: [{fault: process.pause, process: gateway}]}]\n";
+
+#[test]
+fn ctrl_c_heals_and_reports() {
+    let place = Place::new("interrupt", &small(PAUSED));
+    let (child, gateway) = start_paused(&place);
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(105), "{stdout}");
+    assert!(stdout.contains("interrupted"), "{stdout}");
+    assert_eq!(state(gateway), None, "no child outlives a run");
+    assert_eq!(place.journals(), 0, "the fault is healed");
+}
+
+#[test]
+fn kill_9_in_the_middle_of_a_fault_leaves_no_process() {
+    let place = Place::new("kill", &small(PAUSED));
+    let (mut child, gateway) = start_paused(&place);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("the paused gateway to wake and end", || {
+        matches!(state(gateway), None | Some('Z')).then_some(())
+    });
+    assert_eq!(place.journals(), 1, "the journal says what was broken");
+}
