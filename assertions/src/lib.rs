@@ -4,6 +4,8 @@
 
 pub mod alert;
 pub mod engine;
+pub mod exposition;
+pub mod grid;
 pub mod labels;
 pub mod notation;
 pub mod promql;
