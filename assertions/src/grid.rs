@@ -60,13 +60,19 @@ pub enum GridError {
     Stretch(f64),
 }
 
-/// One target's series on the grid.
+/// One target's series on the grid; it writes to one store only.
 #[derive(Debug, Clone)]
 pub struct Grid {
     job: String,
     instance: String,
     interval: Duration,
     tracked: FxHashMap<Labels, Tracked>,
+    /// The label sets of the last scrape's samples, in its order: the next one hardly ever differs.
+    recent: Vec<Recent>,
+    /// The series Prometheus adds, once they are born.
+    own: Option<[SeriesId; 5]>,
+    /// Scrapes recorded, failed ones too; 0 is the history.
+    scrapes: u64,
     newest: Option<Millis>,
     /// Rule and wall time since the last scrape that succeeded, seconds.
     rule_passed: f64,
@@ -84,8 +90,28 @@ struct Tracked {
     stored: f64,
     /// No stretch or history ever moved it off the target's own numbers.
     plain: bool,
-    /// It was in the last scrape.
-    present: bool,
+    /// The last scrape that had it.
+    seen: u64,
+}
+
+/// A sample's names as scraped, and the label set made of them.
+#[derive(Debug, Clone)]
+struct Recent {
+    name: String,
+    labels: Vec<(String, String)>,
+    made: Labels,
+}
+
+impl Recent {
+    fn is_of(&self, sample: &Sample<'_>) -> bool {
+        let same =
+            |(ours, theirs): (&(String, String), &(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>))| {
+                ours.0 == theirs.0 && ours.1 == theirs.1
+            };
+        self.name == sample.name
+            && self.labels.len() == sample.labels.len()
+            && self.labels.iter().zip(&sample.labels).all(same)
+    }
 }
 
 /// The histogram or summary a counter-like sample is part of.
@@ -99,6 +125,9 @@ impl Grid {
             instance: instance.to_string(),
             interval,
             tracked: FxHashMap::default(),
+            recent: Vec::new(),
+            own: None,
+            scrapes: 0,
             newest: None,
             rule_passed: 0.0,
             wall_passed: 0.0,
@@ -122,10 +151,9 @@ impl Grid {
             Outcome::Answered(samples) => samples,
             Outcome::Failed => &[],
         };
-        let before: Vec<Labels> = self.present();
-        self.tracked.values_mut().for_each(|tracked| tracked.present = false);
+        self.scrapes += 1;
         self.samples(store, scrape.at, samples, &mut recorded);
-        self.end_missing(store, scrape.at, &before);
+        self.end_missing(store, scrape.at);
         let up = matches!(scrape.outcome, Outcome::Answered(_));
         self.own_series(store, scrape, up, samples.len() - recorded.repeated, recorded.newborn);
         if up {
@@ -153,22 +181,34 @@ impl Grid {
         if self.wall_passed > 0.0 { self.rule_passed / self.wall_passed } else { 1.0 }
     }
 
-    fn present(&self) -> Vec<Labels> {
-        let present = self.tracked.iter().filter(|(_, tracked)| tracked.present);
-        present.map(|(labels, _)| labels.clone()).collect()
+    /// The label set of the sample at `index` of a scrape.
+    fn made_labels(&mut self, index: usize, sample: &Sample<'_>) -> Labels {
+        if let Some(recent) = self.recent.get(index).filter(|recent| recent.is_of(sample)) {
+            return recent.made.clone();
+        }
+        let made = self.labels_of(sample);
+        let labels =
+            sample.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        self.recent.truncate(index);
+        self.recent.push(Recent { name: sample.name.to_string(), labels, made: made.clone() });
+        made
     }
 
     fn samples(&mut self, store: &mut Store, at: Millis, samples: &[Sample<'_>], recorded: &mut Recorded) {
-        let labelled: Vec<(Labels, &Sample<'_>)> = samples.iter().map(|s| (self.labels_of(s), s)).collect();
+        let labelled: Vec<(Labels, &Sample<'_>)> = samples
+            .iter()
+            .enumerate()
+            .map(|(index, sample)| (self.made_labels(index, sample), sample))
+            .collect();
         let resets = self.family_resets(&labelled);
         let stretch = self.stretch();
         for (labels, sample) in labelled {
             let family_reset =
                 sample.is_counter_like() && family_key(sample).is_some_and(|key| resets.contains(&key));
             match self.tracked.get_mut(&labels) {
-                Some(tracked) if tracked.present => recorded.repeated += 1,
+                Some(tracked) if tracked.seen == self.scrapes => recorded.repeated += 1,
                 Some(tracked) => {
-                    tracked.present = true;
+                    tracked.seen = self.scrapes;
                     tracked.advance(store, at, sample, stretch, family_reset);
                 }
                 None => {
@@ -183,7 +223,8 @@ impl Grid {
         let id = store.series_id(&labels);
         // Refused only if the caller wrote to the target's series; what is there counts.
         store.samples_mut(id).push(at, raw).ok();
-        self.tracked.insert(labels, Tracked { id, raw, stored: raw, plain: true, present: true });
+        let seen = self.scrapes;
+        self.tracked.insert(labels, Tracked { id, raw, stored: raw, plain: true, seen });
     }
 
     /// The labels of a sample as stored; the target's own job and instance give way, as with `honor_labels: false`.
@@ -210,20 +251,37 @@ impl Grid {
     }
 
     /// Stale markers for series that were in the scrape before and are not in this one.
-    fn end_missing(&mut self, store: &mut Store, at: Millis, before: &[Labels]) {
-        for labels in before {
-            if let Some(tracked) = self.tracked.get(labels).filter(|tracked| !tracked.present) {
-                store.samples_mut(tracked.id).push(at, stale_marker()).ok();
-            }
+    fn end_missing(&mut self, store: &mut Store, at: Millis) {
+        let before = self.scrapes - 1;
+        for tracked in self.tracked.values().filter(|tracked| tracked.seen == before) {
+            store.samples_mut(tracked.id).push(at, stale_marker()).ok();
         }
     }
 
     /// The series that Prometheus adds to every scrape, failed ones too.
-    fn own_series(&self, store: &mut Store, scrape: &Scrape<'_>, up: bool, samples: usize, newborn: usize) {
+    fn own_series(
+        &mut self,
+        store: &mut Store,
+        scrape: &Scrape<'_>,
+        up: bool,
+        samples: usize,
+        newborn: usize,
+    ) {
         let values = own_values(up, scrape.duration, samples, newborn);
-        for (name, value) in values {
-            store.append(&self.own_labels(name), scrape.at, value).ok();
+        let ids = self.own_ids(store);
+        for (id, (_, value)) in ids.into_iter().zip(values) {
+            store.samples_mut(id).push(scrape.at, value).ok();
         }
+    }
+
+    fn own_ids(&mut self, store: &mut Store) -> [SeriesId; 5] {
+        if let Some(ids) = self.own {
+            return ids;
+        }
+        let ids =
+            own_values(true, Duration::ZERO, 0, 0).map(|(name, _)| store.series_id(&self.own_labels(name)));
+        self.own = Some(ids);
+        ids
     }
 
     fn own_labels(&self, name: &str) -> Labels {

@@ -310,7 +310,7 @@ impl Run {
 
     fn extend_raw(&mut self, at: i64, value: f64) {
         let len = self.len();
-        let block = (len % BLOCK == 0).then(|| self.totals_through(len - 1));
+        let block = len.is_multiple_of(BLOCK).then(|| self.totals_through(len - 1));
         if let Points::Raw { times, values, blocks } = &mut self.points {
             times.push(at);
             values.push(value);
@@ -330,8 +330,8 @@ impl Run {
                 let block = index / BLOCK;
                 let Some(start) = blocks.get(block) else { return self.totals_through(index - 1) };
                 let mut totals = *start;
-                for at in block * BLOCK..index {
-                    totals.add(values[at], self.drop_at(at));
+                for (at, value) in values.iter().enumerate().take(index).skip(block * BLOCK) {
+                    totals.add(*value, self.drop_at(at));
                 }
                 totals
             }

@@ -65,8 +65,8 @@ impl Grid {
             };
             self.lay_series(store, labels, sample.value, increment, &line);
         }
-        for (name, value) in own_values(true, Duration::ZERO, plan.end.len(), 0) {
-            let id = store.series_id(&self.own_labels(name));
+        let values = own_values(true, Duration::ZERO, plan.end.len(), 0);
+        for (id, (_, value)) in self.own_ids(store).into_iter().zip(values) {
             store.samples_mut(id).push_line(line.start, line.step, line.count, value, 0.0).ok();
         }
         self.newest = Some(plan.until);
@@ -82,7 +82,7 @@ impl Grid {
         store.samples_mut(id).push_line(line.start, line.step, line.count, raw, increment).ok();
         let stored = raw + increment * (line.count - 1) as f64;
         // A constant past leaves the target's own numbers as they are.
-        self.tracked.insert(labels, Tracked { id, raw, stored, plain: stored == raw, present: true });
+        self.tracked.insert(labels, Tracked { id, raw, stored, plain: stored == raw, seen: 0 });
     }
 }
 

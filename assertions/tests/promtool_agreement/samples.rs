@@ -165,7 +165,7 @@ impl World {
             let fastest = if self.has(Fault::Latency, step) { 2 + self.dice.below(5) as usize } else { 0 };
             let slow = self.dice.below(count / 60 + 1);
             for (bucket, counts) in per_bucket.iter_mut().enumerate() {
-                let within = if bucket >= fastest + 1 {
+                let within = if bucket > fastest {
                     *count
                 } else if bucket == fastest {
                     count - slow
