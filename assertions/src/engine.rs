@@ -139,6 +139,29 @@ impl Engine {
         self.rules.groups.iter().map(next).min()
     }
 
+    /// Gives every recorded series a constant past of `length` up to `until`, at its present value: rules over recorded
+    /// series need one as much as those over scraped ones. To be called once, after the targets' histories are laid.
+    pub fn lay_history(&mut self, store: &mut Store, length: Duration, until: Millis) {
+        for group in &self.rules.groups {
+            let interval = self.interval(group);
+            let run = GroupRun { settings: &self.settings, group, interval, at: until };
+            for rule in &group.rules {
+                let RuleKind::Record(name) = &rule.kind else { continue };
+                // A rule that cannot be evaluated has no past; its first evaluation says why.
+                let Ok(samples) = run.record(rule, &name.value, store) else { continue };
+                let step = millis(interval);
+                let steps = millis(length) / step;
+                let last = until.0.div_euclid(step) * step;
+                for (labels, value) in samples {
+                    let id = store.series_id(&labels);
+                    let start = Millis(last - steps * step);
+                    store.samples_mut(id).push_line(start, step, steps as usize + 1, value, 0.0).ok();
+                    self.states[rule.index].written.insert(labels);
+                }
+            }
+        }
+    }
+
     /// Evaluates the groups that are due at `at`, in order; recorded series and `ALERTS` go into the store.
     ///
     /// Every sample stamped `at` or earlier must be in the store before.

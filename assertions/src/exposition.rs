@@ -1,250 +1,286 @@
-//! What a target says of itself: Prometheus text 0.0.4 and OpenMetrics 1.0, read as tolerantly as Prometheus does.
+//! What a metrics endpoint answers: Prometheus text 0.0.4 and OpenMetrics, read without copying where it can be.
+//!
+//! As tolerant as Prometheus' own parsers: blanks between tokens, comments, a comma too many, a missing last line end
+//! are fine; a broken line makes the whole scrape fail. Exemplars are checked and left out, timestamps are told but
+//! never used by the grid. It knows no series and no time.
 
-use crate::labels::Labels;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What kind of metric a sample belongs to.
+mod line;
+
+use line::{Cursor, Quoting};
+
+/// Which of the two texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows, but for resets: counters, and the buckets, sums and counts of histograms and summaries.
+pub enum Format {
+    /// `text/plain; version=0.0.4`
+    Text,
+    /// `application/openmetrics-text`
+    OpenMetrics,
+}
+
+impl Format {
+    /// The format that a `Content-Type` names; anything unknown is read as text, as Prometheus 2 does.
+    pub fn of_content_type(content_type: &str) -> Format {
+        let kind = content_type.split(';').next().unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case("application/openmetrics-text") {
+            Format::OpenMetrics
+        } else {
+            Format::Text
+        }
+    }
+}
+
+/// The type of a metric family, as its `# TYPE` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum FamilyType {
+    /// Only grows, or starts again.
     Counter,
-    /// A level.
+    /// Any number.
     Gauge,
+    /// Buckets, their sum and count.
+    Histogram,
+    /// Quantiles, their sum and count.
+    Summary,
+    /// OpenMetrics' histogram of a gauge: its buckets may fall.
+    GaugeHistogram,
+    /// OpenMetrics' `info` and `stateset`: numbers that are 0 or 1.
+    Info,
+    /// Nothing was said, or `untyped`, or `unknown`.
+    #[default]
+    Unknown,
 }
 
-/// One sample of a scrape.
+/// One sample of an exposition.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// All labels; the metric's name is `__name__`.
-    pub labels: Labels,
-    /// Its value.
+pub struct Sample<'t> {
+    /// The metric's name, suffixes like `_bucket` included.
+    pub name: Cow<'t, str>,
+    /// Its labels, in the order written.
+    pub labels: Vec<(Cow<'t, str>, Cow<'t, str>)>,
+    /// The value.
     pub value: f64,
-    /// Counter or level.
-    pub kind: Kind,
-    /// The family it belongs to: `x` for `x_bucket`, `x_sum` and `x_count` of a histogram.
-    pub family: String,
+    /// The time that the target claims, ms since the epoch.
+    pub timestamp: Option<i64>,
+    /// The type of its family.
+    pub family: FamilyType,
 }
 
-/// Why a scrape cannot be used.
+/// A line that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {what}")]
+#[error("line {line}, column {column}: {reason}")]
 pub struct ExpositionError {
     /// Line, from 1.
     pub line: usize,
-    /// Column in bytes, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// What was expected there.
-    pub what: &'static str,
+    /// What is wrong, lower case, no full stop.
+    pub reason: String,
 }
 
-/// Reads a whole exposition. Explicit timestamps and exemplars are read and dropped: samples are stamped by the rule-time grid.
-pub fn parse(text: &str) -> Result<Vec<Sample>, ExpositionError> {
-    let mut types: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut samples = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim_end_matches('\r');
-        let mut cursor = Cursor { text: line, at: 0, line: index + 1 };
-        cursor.blanks();
-        if cursor.rest().is_empty() {
-            continue;
+impl Sample<'_> {
+    /// Whether it only grows, so that it is stretched and its resets matter: counters, the buckets, count and sum of
+    /// histograms, count and sum of summaries, and untyped names that end in `_total`.
+    pub fn is_counter_like(&self) -> bool {
+        let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| self.name.ends_with(suffix));
+        match self.family {
+            FamilyType::Counter => !ends(&["_created"]),
+            FamilyType::Histogram => ends(&["_bucket", "_count", "_sum"]),
+            FamilyType::Summary => ends(&["_count", "_sum"]),
+            FamilyType::Unknown => ends(&["_total"]),
+            FamilyType::Gauge | FamilyType::GaugeHistogram | FamilyType::Info => false,
         }
-        if let Some(comment) = cursor.rest().strip_prefix('#') {
-            let mut words = comment.split_whitespace();
-            match (words.next(), words.next(), words.next()) {
-                (Some("TYPE"), Some(name), Some(kind)) => {
-                    types.insert(name, kind);
-                }
-                (Some("EOF"), None, None) => break,
-                _ => {}
+    }
+
+    /// The label's value; "" if it has none of that name.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// Reads an exposition. Errors: the first line that cannot be read; of OpenMetrics also a missing `# EOF`.
+pub fn parse(text: &str, format: Format) -> Result<Vec<Sample<'_>>, ExpositionError> {
+    let mut reader = Reader { format, families: BTreeMap::new(), samples: Vec::new(), ended: false };
+    let mut lines = 0;
+    for (index, line) in text.split('\n').enumerate() {
+        lines = index + 1;
+        let mut cursor = Cursor::new(line);
+        reader.line(&mut cursor).map_err(|reason| ExpositionError {
+            line: index + 1,
+            column: line[..cursor.at()].chars().count() + 1,
+            reason,
+        })?;
+    }
+    if format == Format::OpenMetrics && !reader.ended {
+        let reason = "the text does not end with `# EOF`: it is cut off".to_string();
+        return Err(ExpositionError { line: lines, column: 1, reason });
+    }
+    Ok(reader.samples)
+}
+
+struct Reader<'t> {
+    format: Format,
+    families: BTreeMap<Cow<'t, str>, FamilyType>,
+    samples: Vec<Sample<'t>>,
+    /// `# EOF` was read.
+    ended: bool,
+}
+
+impl<'t> Reader<'t> {
+    fn line(&mut self, cursor: &mut Cursor<'t>) -> Result<(), String> {
+        cursor.skip_blanks();
+        if cursor.is_done() {
+            return Ok(());
+        }
+        if self.ended {
+            return Err("text after `# EOF`".into());
+        }
+        if cursor.take('#') {
+            return self.comment(cursor);
+        }
+        let sample = self.sample(cursor)?;
+        self.samples.push(sample);
+        Ok(())
+    }
+
+    fn comment(&mut self, cursor: &mut Cursor<'t>) -> Result<(), String> {
+        cursor.skip_blanks();
+        match cursor.word() {
+            "EOF" if self.format == Format::OpenMetrics => self.ended = true,
+            "TYPE" => {
+                let name = cursor.name_or_quoted(Quoting::Name)?;
+                cursor.skip_blanks();
+                let kind = family_type(cursor.word())?;
+                self.families.insert(name, kind);
             }
-            continue;
+            "HELP" | "UNIT" => {
+                cursor.name_or_quoted(Quoting::Name)?;
+            }
+            // Any other comment.
+            _ => {}
         }
-        samples.push(cursor.sample(&types)?);
-    }
-    Ok(samples)
-}
-
-struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
-    line: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn rest(&self) -> &'a str {
-        &self.text[self.at..]
+        Ok(())
     }
 
-    fn blanks(&mut self) {
-        let rest = self.rest();
-        self.at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
-    }
-
-    fn error(&self, what: &'static str) -> ExpositionError {
-        ExpositionError { line: self.line, column: self.at + 1, what }
-    }
-
-    fn take(&mut self, wanted: char) -> bool {
-        let found = self.rest().starts_with(wanted);
-        if found {
-            self.at += wanted.len_utf8();
+    fn sample(&mut self, cursor: &mut Cursor<'t>) -> Result<Sample<'t>, String> {
+        let mut name = cursor.metric_name();
+        let mut labels = Vec::new();
+        cursor.skip_blanks();
+        if cursor.take('{') {
+            read_labels(cursor, &mut name, &mut labels)?;
         }
-        found
+        let name = name.ok_or("a metric's name is due here")?;
+        cursor.skip_blanks();
+        let value = cursor.number("a value")?;
+        cursor.skip_blanks();
+        let timestamp = self.timestamp(cursor)?;
+        cursor.skip_blanks();
+        if self.format == Format::OpenMetrics && cursor.take('#') {
+            exemplar(cursor)?;
+        }
+        cursor.skip_blanks();
+        if !cursor.is_done() {
+            return Err("text after the sample".into());
+        }
+        let family = self.family(&name);
+        Ok(Sample { name, labels, value, timestamp, family })
     }
 
-    fn name(&mut self) -> Result<&'a str, ExpositionError> {
-        let rest = self.rest();
-        let end =
-            rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
-        if end == 0 || rest.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(self.error("a name is expected here"));
+    fn timestamp(&self, cursor: &mut Cursor<'t>) -> Result<Option<i64>, String> {
+        if cursor.is_done() || cursor.peek() == Some('#') {
+            return Ok(None);
         }
-        self.at += end;
-        Ok(&rest[..end])
-    }
-
-    fn quoted(&mut self) -> Result<String, ExpositionError> {
-        if !self.take('"') {
-            return Err(self.error("a value in double quotes is expected here"));
-        }
-        let mut value = String::new();
-        let mut chars = self.rest().char_indices();
-        while let Some((index, c)) = chars.next() {
-            match c {
-                '"' => {
-                    self.at += index + 1;
-                    return Ok(value);
+        match self.format {
+            Format::Text => {
+                let word = cursor.peek_word();
+                let millis = word.parse().map_err(|_| format!("`{word}` is not a time in milliseconds"))?;
+                cursor.word();
+                Ok(Some(millis))
+            }
+            Format::OpenMetrics => {
+                let seconds = cursor.number("a time in seconds")?;
+                if !seconds.is_finite() {
+                    return Err("a time must be finite".into());
                 }
-                '\\' => match chars.next() {
-                    Some((_, 'n')) => value.push('\n'),
-                    Some((_, c @ ('"' | '\\'))) => value.push(c),
-                    Some((_, c)) => value.extend(['\\', c]),
-                    None => break,
-                },
-                c => value.push(c),
+                Ok(Some((seconds * 1000.0) as i64))
             }
         }
-        Err(self.error("the quoted value has no end"))
     }
 
-    fn sample(&mut self, types: &BTreeMap<&str, &str>) -> Result<Sample, ExpositionError> {
-        let name = self.name()?;
-        let mut pairs = vec![("__name__".to_owned(), name.to_owned())];
-        self.blanks();
-        if self.take('{') {
-            loop {
-                self.blanks();
-                if self.take('}') {
-                    break;
-                }
-                let label = self.name()?;
-                self.blanks();
-                if !self.take('=') {
-                    return Err(self.error("`=` is expected after a label's name"));
-                }
-                self.blanks();
-                pairs.push((label.to_owned(), self.quoted()?));
-                self.blanks();
-                if !self.take(',') && !self.rest().starts_with('}') {
-                    return Err(self.error("`,` or `}` is expected after a label"));
-                }
-            }
+    /// The type of the family a sample's name belongs to: its own, or that of the name without a suffix.
+    fn family(&self, name: &str) -> FamilyType {
+        if let Some(kind) = self.families.get(name) {
+            return *kind;
         }
-        self.blanks();
-        let rest = self.rest();
-        let word = rest.split([' ', '\t', '#']).next().unwrap_or_default();
-        let value = number(word).ok_or_else(|| self.error("a number is expected here"))?;
-        let (kind, family) = kind_of(name, types);
-        Ok(Sample { labels: Labels::from_pairs(pairs), value, kind, family })
+        const SUFFIXES: [&str; 8] =
+            ["_bucket", "_count", "_sum", "_total", "_created", "_gcount", "_gsum", "_info"];
+        let without_suffix = |suffix: &&str| self.families.get(name.strip_suffix(*suffix)?).copied();
+        SUFFIXES.iter().find_map(without_suffix).unwrap_or_default()
     }
 }
 
-fn number(word: &str) -> Option<f64> {
-    // Rust also reads "infinity" and signs of NaN that the format does not have; they do no harm.
-    match word {
-        "+Inf" | "Inf" => Some(f64::INFINITY),
-        "-Inf" => Some(f64::NEG_INFINITY),
-        word if word.starts_with(|c: char| c.is_ascii_digit() || "+-.N".contains(c)) => word.parse().ok(),
-        _ => None,
-    }
-}
-
-/// Counter-like, and of which family. What has no TYPE counts by its name's end.
-fn kind_of(name: &str, types: &BTreeMap<&str, &str>) -> (Kind, String) {
-    for suffix in ["_bucket", "_sum", "_count", "_total", ""] {
-        let Some(base) = name.strip_suffix(suffix) else { continue };
-        let kind = match (types.get(base).copied(), suffix) {
-            (Some("histogram" | "summary"), "_bucket" | "_sum" | "_count") => Kind::Counter,
-            (Some("counter"), "_total" | "") => Kind::Counter,
-            (Some("gauge" | "info" | "stateset" | "gaugehistogram"), "") | (Some("summary"), "") => {
-                Kind::Gauge
+/// Labels up to the closing brace; a quoted text without `=` is the metric's name (UTF-8 names of Prometheus 3).
+fn read_labels<'t>(
+    cursor: &mut Cursor<'t>,
+    name: &mut Option<Cow<'t, str>>,
+    labels: &mut Vec<(Cow<'t, str>, Cow<'t, str>)>,
+) -> Result<(), String> {
+    loop {
+        cursor.skip_blanks();
+        if cursor.take('}') {
+            return Ok(());
+        }
+        let quoted = cursor.peek() == Some('"');
+        let label = cursor.name_or_quoted(Quoting::Label)?;
+        cursor.skip_blanks();
+        if cursor.take('=') {
+            cursor.skip_blanks();
+            let value = cursor.quoted()?;
+            if labels.iter().any(|(known, _)| *known == label) {
+                return Err(format!("label `{label}` stands twice"));
             }
-            _ => continue,
-        };
-        return (kind, base.to_owned());
+            labels.push((label, value));
+        } else if quoted && name.is_none() {
+            *name = Some(label);
+        } else {
+            return Err("`=` is due here".into());
+        }
+        cursor.skip_blanks();
+        if !cursor.take(',') && cursor.peek() != Some('}') {
+            return Err("`,` or `}` is due here".into());
+        }
     }
-    let kind = if name.ends_with("_total") { Kind::Counter } else { Kind::Gauge };
-    (kind, name.to_owned())
+}
+
+/// ` # {labels} value [time]` of OpenMetrics: checked, not kept.
+fn exemplar(cursor: &mut Cursor<'_>) -> Result<(), String> {
+    cursor.skip_blanks();
+    if !cursor.take('{') {
+        return Err("an exemplar begins with `{`".into());
+    }
+    read_labels(cursor, &mut Some(Cow::Borrowed("")), &mut Vec::new())?;
+    cursor.skip_blanks();
+    cursor.number("the exemplar's value")?;
+    cursor.skip_blanks();
+    if !cursor.is_done() {
+        cursor.number("the exemplar's time")?;
+    }
+    Ok(())
+}
+
+fn family_type(word: &str) -> Result<FamilyType, String> {
+    Ok(match word {
+        "counter" => FamilyType::Counter,
+        "gauge" => FamilyType::Gauge,
+        "histogram" => FamilyType::Histogram,
+        "summary" => FamilyType::Summary,
+        "gaugehistogram" => FamilyType::GaugeHistogram,
+        "info" | "stateset" => FamilyType::Info,
+        "untyped" | "unknown" => FamilyType::Unknown,
+        _ => return Err(format!("`{word}` is not a metric type")),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn check(text: &str, expected: &[&str]) {
-        let found: Vec<_> = parse(text)
-            .unwrap()
-            .iter()
-            .map(|sample| format!("{} {:?} {}", sample.labels, sample.kind, sample.value))
-            .collect();
-        assert_eq!(found, expected, "{text}");
-    }
-
-    #[test]
-    fn reads_both_formats() {
-        check(
-            "# HELP a_total An \"a\".\n# TYPE a_total counter\na_total{x=\"1\",y=\"q\\\"\\\\\\n\",} 5 1700000000000\n\nb 1e3\nc_total 2\n",
-            &[
-                "{__name__=\"a_total\", x=\"1\", y=\"q\\\"\\\\\\n\"} Counter 5",
-                "{__name__=\"b\"} Gauge 1000",
-                "{__name__=\"c_total\"} Counter 2",
-            ],
-        );
-        check(
-            "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3 # {trace_id=\"x\"} 0.5 17.0\nh_sum 1.5\nh_count 3\n# TYPE a counter\na_total 4\n# EOF\nrubbish",
-            &[
-                "{__name__=\"h_bucket\", le=\"+Inf\"} Counter 3",
-                "{__name__=\"h_sum\"} Counter 1.5",
-                "{__name__=\"h_count\"} Counter 3",
-                "{__name__=\"a_total\"} Counter 4",
-            ],
-        );
-        check(
-            "g NaN\ni +Inf\nj -Inf\n",
-            &["{__name__=\"g\"} Gauge NaN", "{__name__=\"i\"} Gauge inf", "{__name__=\"j\"} Gauge -inf"],
-        );
-    }
-
-    #[test]
-    fn says_where_it_fails() {
-        for (text, line, column) in [
-            ("a 1\nb{x=1} 2", 2, 5),
-            ("a{x=\"1} 2", 1, 6),
-            ("a", 1, 2),
-            ("{x=\"1\"} 2", 1, 1),
-            ("a{x=\"1\" y=\"2\"} 2", 1, 9),
-        ] {
-            let error = parse(text).unwrap_err();
-            assert_eq!((error.line, error.column), (line, column), "{text}: {error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(text in "\\PC{0,80}", lines in "([a-c_]{1,3}(\\{[a-c]=\"[^\"]{0,3}\"?\\}?)? ?[0-9Nn+.e]{0,4}\n){0,4}") {
-            let _ = parse(&text);
-            let _ = parse(&lines);
-        }
-    }
-}
+mod tests;

@@ -1,288 +1,346 @@
-//! Scrapes onto the grid of rule time: stretched counters, `up`, staleness, and the synthetic past before the first scrape.
+//! Scrapes to samples on the grid of rule time: one path for real and stretched runs.
 //!
-//! A run's samples all lie on one grid, the past included: a mixed spacing would falsify every average over time. In a
-//! stretched run rule time passes k times faster than the wall, so a counter must grow k times faster too: stretched value =
-//! previous stretched value + k × (raw − previous raw). What rules see are then production's rates over production's windows.
+//! A scrape is stamped with its slot of rule time. Between two scrapes rule time passed `stretch` times faster than the
+//! wall clock, so counters grow by that factor; everything else passes unchanged. What Prometheus adds by itself
+//! (`up`, `scrape_*`, job and instance, stale markers) is added here. One grid is one target.
 
-use crate::exposition::{Kind, Sample};
+use crate::exposition::{FamilyType, Sample};
 use crate::labels::Labels;
-use crate::matcher::Matcher;
-use crate::series::{OutOfOrder, stale_marker};
-use crate::store::Store;
+use crate::series::stale_marker;
+use crate::store::{METRIC_NAME, SeriesId, Store};
 use crate::time::Millis;
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Labels that are added to everything scraped from the target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetLabels {
-    /// `job`.
-    pub job: String,
-    /// `instance`.
-    pub instance: String,
-}
+mod history;
 
-/// Why a scrape could not be stored: its stamp is not newer than what is there. A fault of the caller's schedule.
-pub type GridError = OutOfOrder;
+pub use history::{HistoryError, HistoryPlan};
 
-/// What a counter was at the last scrape.
+/// A scrape, as it ended.
 #[derive(Debug, Clone, Copy)]
-struct Counter {
-    raw: f64,
-    stretched: f64,
+pub struct Scrape<'t> {
+    /// Its slot in rule time.
+    pub at: Millis,
+    /// How much faster than the wall clock rule time passed since the scrape before; 1 in a real run.
+    pub stretch: f64,
+    /// How long it took, on the wall.
+    pub duration: Duration,
+    /// What came back.
+    pub outcome: Outcome<'t>,
 }
 
-/// Puts scrapes into a [`Store`].
-#[derive(Debug)]
+/// What came back from a scrape.
+#[derive(Debug, Clone, Copy)]
+pub enum Outcome<'t> {
+    /// The exposition's samples.
+    Answered(&'t [Sample<'t>]),
+    /// Nothing, an error, or text that cannot be read.
+    Failed,
+}
+
+/// What recording a scrape did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Slots since the scrape before in which none was recorded: gaps in every series.
+    pub missed_slots: u64,
+    /// Series seen for the first time.
+    pub newborn: usize,
+    /// Samples of a series that the scrape had named already; the first counts.
+    pub repeated: usize,
+}
+
+/// A scrape that is not after the one before, or has an impossible stretch.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum GridError {
+    #[error("the scrape at {} ms is not after the one at {} ms", at.0, newest.0)]
+    OutOfOrder { at: Millis, newest: Millis },
+    #[error("rule time cannot pass {0} times as fast as the wall clock")]
+    Stretch(f64),
+}
+
+/// One target's series on the grid; it writes to one store only.
+#[derive(Debug, Clone)]
 pub struct Grid {
-    target: TargetLabels,
-    counters: BTreeMap<Labels, Counter>,
-    /// Series that the last scrape had.
-    present: Vec<Labels>,
-    /// Scrapes that failed.
-    pub failed: u64,
+    job: String,
+    instance: String,
+    interval: Duration,
+    tracked: FxHashMap<Labels, Tracked>,
+    /// The label sets of the last scrape's samples, in its order: the next one hardly ever differs.
+    recent: Vec<Recent>,
+    /// The series Prometheus adds, once they are born.
+    own: Option<[SeriesId; 5]>,
+    /// Scrapes recorded, failed ones too; 0 is the history.
+    scrapes: u64,
+    newest: Option<Millis>,
+    /// Rule and wall time since the last scrape that succeeded, seconds.
+    rule_passed: f64,
+    wall_passed: f64,
+    missed_slots: u64,
 }
 
-/// The healthy past: how long, how dense, and what it is laid from.
+/// A series of the target.
 #[derive(Debug, Clone, Copy)]
-pub struct History<'a> {
-    /// Its last sample; the first live one is one `step` later.
-    pub until: Millis,
-    /// Its length.
-    pub length: Duration,
-    /// Distance of samples; the scrape interval.
-    pub step: Duration,
-    /// The target at the warm-up's begin.
-    pub begin: &'a [Sample],
-    /// The target at its end: what it does not show here has no past.
-    pub end: &'a [Sample],
-    /// Wall time between the two; rates are taken over it.
-    pub span: Duration,
-    /// Metrics that count failures: they did not grow in the past.
-    pub failures: &'a [Matcher],
+struct Tracked {
+    id: SeriesId,
+    /// The target's own last number.
+    raw: f64,
+    /// The last value stored.
+    stored: f64,
+    /// No stretch or history ever moved it off the target's own numbers.
+    plain: bool,
+    /// The last scrape that had it.
+    seen: u64,
 }
+
+/// A sample's names as scraped, and the label set made of them.
+#[derive(Debug, Clone)]
+struct Recent {
+    name: String,
+    labels: Vec<(String, String)>,
+    made: Labels,
+}
+
+impl Recent {
+    fn is_of(&self, sample: &Sample<'_>) -> bool {
+        self.name == sample.name
+            && self.labels.len() == sample.labels.len()
+            && self
+                .labels
+                .iter()
+                .zip(&sample.labels)
+                .all(|(ours, theirs)| ours.0 == theirs.0 && ours.1 == theirs.1)
+    }
+}
+
+/// The histogram or summary a counter-like sample is part of.
+type FamilyKey = (String, Labels);
 
 impl Grid {
-    /// A grid for one target.
-    pub fn new(target: TargetLabels) -> Grid {
-        Grid { target, counters: BTreeMap::new(), present: Vec::new(), failed: 0 }
+    /// A grid of one target, without samples. `interval` is the scrape interval in rule time.
+    pub fn new(job: &str, instance: &str, interval: Duration) -> Grid {
+        Grid {
+            job: job.to_string(),
+            instance: instance.to_string(),
+            interval,
+            tracked: FxHashMap::default(),
+            recent: Vec::new(),
+            own: None,
+            scrapes: 0,
+            newest: None,
+            rule_passed: 0.0,
+            wall_passed: 0.0,
+            missed_slots: 0,
+        }
     }
 
-    fn labelled(&self, labels: &Labels) -> Labels {
-        labels.with("job", &self.target.job).with("instance", &self.target.instance)
+    /// Slots without a scrape so far.
+    pub fn missed_slots(&self) -> u64 {
+        self.missed_slots
     }
 
-    fn up(&self) -> Labels {
-        self.labelled(&Labels::from_pairs([("__name__", "up")]))
-    }
-
-    /// Lays the past of every series that the target shows at the warm-up's end: counters at the warm-up's rate, failures
-    /// at none, levels as they are.
-    pub fn lay_history(&mut self, store: &mut Store, history: &History<'_>) -> Result<(), GridError> {
-        let step_ms = i64::try_from(history.step.as_millis()).unwrap_or(i64::MAX).max(1);
-        let steps = i64::try_from(history.length.as_millis()).unwrap_or(i64::MAX) / step_ms;
-        let count = usize::try_from(steps).unwrap_or(0) + 1;
-        let first = Millis(history.until.0 - steps * step_ms);
-        let before: BTreeMap<&Labels, f64> =
-            history.begin.iter().map(|sample| (&sample.labels, sample.value)).collect();
-        let span = history.span.as_secs_f64().max(1e-9);
-        let mut lay = |labels: &Labels, value: f64, increment: f64| {
-            let id = store.series_id(labels);
-            store.samples_mut(id).push_line(first, step_ms, count, value, increment)
+    /// Records a scrape. Errors: it is not after the one before, or the stretch is no positive number.
+    pub fn record(&mut self, store: &mut Store, scrape: &Scrape<'_>) -> Result<Recorded, GridError> {
+        if !(scrape.stretch.is_finite() && scrape.stretch > 0.0) {
+            return Err(GridError::Stretch(scrape.stretch));
+        }
+        let mut recorded = Recorded { missed_slots: self.pass(scrape)?, ..Recorded::default() };
+        self.missed_slots += recorded.missed_slots;
+        let samples = match scrape.outcome {
+            Outcome::Answered(samples) => samples,
+            Outcome::Failed => &[],
         };
-        for sample in history.end {
-            let labels = self.labelled(&sample.labels);
-            match sample.kind {
-                Kind::Gauge => lay(&labels, sample.value, 0.0)?,
-                Kind::Counter => {
-                    let is_failure = history.failures.iter().any(|matcher| matcher.matches(&sample.labels));
-                    let grown = sample.value - before.get(&sample.labels).copied().unwrap_or(0.0);
-                    let rate = if is_failure { 0.0 } else { (grown / span).max(0.0) };
-                    let increment = rate * history.step.as_secs_f64();
-                    // A counter begins at zero, so the past lifts what is live: the last sample of the past is where it goes on.
-                    let stretched = increment * (count - 1) as f64;
-                    lay(&labels, 0.0, increment)?;
-                    self.counters.insert(labels.clone(), Counter { raw: sample.value, stretched });
+        self.scrapes += 1;
+        self.samples(store, scrape.at, samples, &mut recorded);
+        self.end_missing(store, scrape.at);
+        let up = matches!(scrape.outcome, Outcome::Answered(_));
+        self.own_series(store, scrape, up, samples.len() - recorded.repeated, recorded.newborn);
+        if up {
+            (self.rule_passed, self.wall_passed) = (0.0, 0.0);
+        }
+        Ok(recorded)
+    }
+
+    /// Lets time pass up to a scrape; the number of slots missed on the way.
+    fn pass(&mut self, scrape: &Scrape<'_>) -> Result<u64, GridError> {
+        let Some(newest) = self.newest.replace(scrape.at) else { return Ok(0) };
+        if scrape.at <= newest {
+            self.newest = Some(newest);
+            return Err(GridError::OutOfOrder { at: scrape.at, newest });
+        }
+        let passed = scrape.at.since(newest);
+        self.rule_passed += passed.as_secs_f64();
+        self.wall_passed += passed.as_secs_f64() / scrape.stretch;
+        let slots = passed.as_millis() / self.interval.as_millis().max(1);
+        Ok(u64::try_from(slots).unwrap_or(u64::MAX).saturating_sub(1))
+    }
+
+    /// The stretch since the last successful scrape: where failed scrapes lie in between and it changed, the mean.
+    fn stretch(&self) -> f64 {
+        if self.wall_passed > 0.0 { self.rule_passed / self.wall_passed } else { 1.0 }
+    }
+
+    /// The label set of the sample at `index` of a scrape.
+    fn made_labels(&mut self, index: usize, sample: &Sample<'_>) -> Labels {
+        if let Some(recent) = self.recent.get(index).filter(|recent| recent.is_of(sample)) {
+            return recent.made.clone();
+        }
+        let made = self.labels_of(sample);
+        let labels =
+            sample.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        self.recent.truncate(index);
+        self.recent.push(Recent { name: sample.name.to_string(), labels, made: made.clone() });
+        made
+    }
+
+    fn samples(&mut self, store: &mut Store, at: Millis, samples: &[Sample<'_>], recorded: &mut Recorded) {
+        let labelled: Vec<(Labels, &Sample<'_>)> = samples
+            .iter()
+            .enumerate()
+            .map(|(index, sample)| (self.made_labels(index, sample), sample))
+            .collect();
+        let resets = self.family_resets(&labelled);
+        let stretch = self.stretch();
+        for (labels, sample) in labelled {
+            let family_reset =
+                sample.is_counter_like() && family_key(sample).is_some_and(|key| resets.contains(&key));
+            match self.tracked.get_mut(&labels) {
+                Some(tracked) if tracked.seen == self.scrapes => recorded.repeated += 1,
+                Some(tracked) => {
+                    tracked.seen = self.scrapes;
+                    tracked.advance(store, at, sample, stretch, family_reset);
+                }
+                None => {
+                    recorded.newborn += 1;
+                    self.birth(store, at, labels, sample.value);
                 }
             }
         }
-        lay(&self.up(), 1.0, 0.0)?;
-        self.present = history.end.iter().map(|sample| self.labelled(&sample.labels)).collect();
-        Ok(())
     }
 
-    /// A scrape that answered, stamped `at`; `factor` is how many seconds of rule time one second of wall time stood for since
-    /// the last scrape.
-    pub fn scraped(
+    fn birth(&mut self, store: &mut Store, at: Millis, labels: Labels, raw: f64) {
+        let id = store.series_id(&labels);
+        // Refused only if the caller wrote to the target's series; what is there counts.
+        store.samples_mut(id).push(at, raw).ok();
+        let seen = self.scrapes;
+        self.tracked.insert(labels, Tracked { id, raw, stored: raw, plain: true, seen });
+    }
+
+    /// The labels of a sample as stored; the target's own job and instance give way, as with `honor_labels: false`.
+    fn labels_of(&self, sample: &Sample<'_>) -> Labels {
+        let clashes = |name: &str| name == "job" || name == "instance";
+        let own = sample.labels.iter().map(|(name, value)| match clashes(name) {
+            true => (format!("exported_{name}"), value.to_string()),
+            false => (name.to_string(), value.to_string()),
+        });
+        let added = [
+            ("job".to_string(), self.job.clone()),
+            ("instance".to_string(), self.instance.clone()),
+            (METRIC_NAME.to_string(), sample.name.to_string()),
+        ];
+        Labels::from_pairs(own.chain(added))
+    }
+
+    /// Histograms and summaries whose `_count` fell: all of their series were reset together.
+    fn family_resets(&self, samples: &[(Labels, &Sample<'_>)]) -> BTreeSet<FamilyKey> {
+        let fell = |(labels, sample): &&(Labels, &Sample<'_>)| {
+            sample.name.ends_with("_count") && self.tracked.get(labels).is_some_and(|t| sample.value < t.raw)
+        };
+        samples.iter().filter(fell).filter_map(|(_, sample)| family_key(sample)).collect()
+    }
+
+    /// Stale markers for series that were in the scrape before and are not in this one.
+    fn end_missing(&mut self, store: &mut Store, at: Millis) {
+        let before = self.scrapes - 1;
+        for tracked in self.tracked.values().filter(|tracked| tracked.seen == before) {
+            store.samples_mut(tracked.id).push(at, stale_marker()).ok();
+        }
+    }
+
+    /// The series that Prometheus adds to every scrape, failed ones too.
+    fn own_series(
+        &mut self,
+        store: &mut Store,
+        scrape: &Scrape<'_>,
+        up: bool,
+        samples: usize,
+        newborn: usize,
+    ) {
+        let values = own_values(up, scrape.duration, samples, newborn);
+        let ids = self.own_ids(store);
+        for (id, (_, value)) in ids.into_iter().zip(values) {
+            store.samples_mut(id).push(scrape.at, value).ok();
+        }
+    }
+
+    fn own_ids(&mut self, store: &mut Store) -> [SeriesId; 5] {
+        if let Some(ids) = self.own {
+            return ids;
+        }
+        let ids =
+            own_values(true, Duration::ZERO, 0, 0).map(|(name, _)| store.series_id(&self.own_labels(name)));
+        self.own = Some(ids);
+        ids
+    }
+
+    fn own_labels(&self, name: &str) -> Labels {
+        Labels::from_pairs([(METRIC_NAME, name), ("job", &self.job), ("instance", &self.instance)])
+    }
+}
+
+/// `up` and its kin, as Prometheus names them.
+fn own_values(up: bool, duration: Duration, samples: usize, newborn: usize) -> [(&'static str, f64); 5] {
+    [
+        ("up", f64::from(u8::from(up))),
+        ("scrape_duration_seconds", duration.as_secs_f64()),
+        ("scrape_samples_scraped", samples as f64),
+        ("scrape_samples_post_metric_relabeling", samples as f64),
+        ("scrape_series_added", newborn as f64),
+    ]
+}
+
+fn family_key(sample: &Sample<'_>) -> Option<FamilyKey> {
+    if !matches!(sample.family, FamilyType::Histogram | FamilyType::Summary) {
+        return None;
+    }
+    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| sample.name.strip_suffix(suffix))?;
+    let shared = sample.labels.iter().filter(|(name, _)| name != "le" && name != "quantile");
+    Some((base.to_string(), Labels::from_pairs(shared.map(|(name, value)| (&**name, &**value)))))
+}
+
+impl Tracked {
+    /// Stores the next sample of a known series.
+    fn advance(
         &mut self,
         store: &mut Store,
         at: Millis,
-        samples: &[Sample],
-        factor: f64,
-    ) -> Result<(), GridError> {
-        let resets = self.resets(samples);
-        let mut present = Vec::with_capacity(samples.len());
-        for sample in samples {
-            let labels = self.labelled(&sample.labels);
-            let reset = resets.contains(&self.instance_of(sample));
-            let id = store.series_id(&labels);
-            let series = store.samples_mut(id);
-            match (sample.kind, self.counters.get_mut(&labels)) {
-                (Kind::Gauge, _) => series.push(at, sample.value)?,
-                (Kind::Counter, None) => {
-                    // Newborn: it begins at its raw value.
-                    self.counters
-                        .insert(labels.clone(), Counter { raw: sample.value, stretched: sample.value });
-                    series.push(at, sample.value)?;
-                }
-                (Kind::Counter, Some(counter)) if reset => {
-                    *counter = Counter { raw: sample.value, stretched: sample.value * factor };
-                    series.push_reset(at, counter.stretched)?;
-                }
-                (Kind::Counter, Some(counter)) => {
-                    counter.stretched += factor * (sample.value - counter.raw);
-                    counter.raw = sample.value;
-                    series.push(at, counter.stretched)?;
-                }
-            }
-            present.push(labels);
-        }
-        self.forget_absent(store, at, &present)?;
-        self.present = present;
-        store.append(&self.up(), at, 1.0)
-    }
-
-    /// A scrape that failed: `up` is 0, and everything else of the target is unknown from now on.
-    pub fn failed(&mut self, store: &mut Store, at: Millis) -> Result<(), GridError> {
-        self.failed += 1;
-        self.forget_absent(store, at, &[])?;
-        self.present.clear();
-        store.append(&self.up(), at, 0.0)
-    }
-
-    fn forget_absent(&self, store: &mut Store, at: Millis, present: &[Labels]) -> Result<(), GridError> {
-        let present: std::collections::BTreeSet<&Labels> = present.iter().collect();
-        for labels in self.present.iter().filter(|labels| !present.contains(labels)) {
-            store.append(labels, at, stale_marker())?;
-        }
-        Ok(())
-    }
-
-    /// What a sample's buckets, sum and count have in common: they are reset together.
-    fn instance_of(&self, sample: &Sample) -> (String, Labels) {
-        (
-            sample.family.clone(),
-            self.labelled(&sample.labels).filter(|name| name != "le" && name != "__name__"),
-        )
-    }
-
-    /// Families of which any part is below its last raw value: the target has started anew. Seen on raw values only, because a
-    /// stretched value may grow across a reset.
-    fn resets(&self, samples: &[Sample]) -> std::collections::BTreeSet<(String, Labels)> {
-        samples
-            .iter()
-            .filter(|sample| sample.kind == Kind::Counter)
-            .filter(|sample| {
-                let last = self.counters.get(&self.labelled(&sample.labels));
-                last.is_some_and(|last| sample.value < last.raw)
-            })
-            .map(|sample| self.instance_of(sample))
-            .collect()
+        sample: &Sample<'_>,
+        stretch: f64,
+        family_reset: bool,
+    ) {
+        let raw = sample.value;
+        let series = store.samples_mut(self.id);
+        let moved = sample.is_counter_like() && !(self.plain && stretch == 1.0);
+        let pushed = if !moved {
+            // As Prometheus has it: the target's own numbers, resets to be seen in them.
+            self.stored = raw;
+            series.push(at, raw)
+        } else if family_reset || raw < self.raw {
+            // Counted from zero since the restart; marked, since the stretched number need not be lower.
+            self.plain = false;
+            self.stored = stretch * raw;
+            series.push_reset(at, self.stored)
+        } else {
+            self.plain = false;
+            self.stored += stretch * (raw - self.raw);
+            series.push(at, self.stored)
+        };
+        self.raw = raw;
+        // Refused only if the caller wrote to the target's series; what is there counts.
+        pushed.ok();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exposition;
-    use crate::promql::ast::Dialect;
-    use crate::promql::eval::{Query, Settings};
-    use crate::promql::parse::{ParseOptions, parse};
-
-    const STEP: Duration = Duration::from_secs(15);
-
-    fn samples(total: f64, failed: f64) -> Vec<Sample> {
-        let text = format!(
-            "# TYPE a counter\na_total {total}\n# TYPE f counter\nf_total {failed}\n# TYPE g gauge\ng 7\n\
-             # TYPE h histogram\nh_bucket{{le=\"1\"}} {total}\nh_bucket{{le=\"+Inf\"}} {total}\nh_sum 1\nh_count {total}\n# EOF\n"
-        );
-        exposition::parse(&text).unwrap()
-    }
-
-    fn eval(store: &Store, text: &str, at: i64) -> f64 {
-        let expr = parse(text, ParseOptions { dialect: Dialect::V2, experimental: false }).unwrap();
-        let query = Query::instant(store, Settings::default(), Millis(at));
-        match query.elements(&expr, Millis(at)).unwrap().as_slice() {
-            [only] => only.value,
-            other => panic!("{text}: {other:?}"),
-        }
-    }
-
-    /// History of one hour at 100/s, then live scrapes every 250 ms that stand for 15 s each.
-    fn stretched(live: &[(f64, f64)]) -> Store {
-        let mut store = Store::default();
-        let mut grid = Grid::new(TargetLabels { job: "im".into(), instance: "i".into() });
-        let failures = [Matcher::new("__name__", crate::matcher::Op::Equal, "f_total").unwrap()];
-        grid.lay_history(
-            &mut store,
-            &History {
-                until: Millis(3_600_000),
-                length: Duration::from_secs(3600),
-                step: STEP,
-                begin: &samples(1000.0, 3.0),
-                end: &samples(1500.0, 5.0),
-                span: Duration::from_secs(5),
-                failures: &failures,
-            },
-        )
-        .unwrap();
-        for (index, (total, failed)) in live.iter().enumerate() {
-            let at = Millis(3_600_000 + 15_000 * (index as i64 + 1));
-            grid.scraped(&mut store, at, &samples(*total, *failed), 60.0).unwrap();
-        }
-        store
-    }
-
-    #[test]
-    fn rates_go_on_where_the_past_ends() {
-        // 100/s for real: 25 in each quarter of a second.
-        let store = stretched(&[(1525.0, 5.0), (1550.0, 5.0), (1575.0, 5.0)]);
-        for at in [3_000_000, 3_600_000, 3_615_000, 3_645_000] {
-            assert!((eval(&store, "rate(a_total[5m])", at) - 100.0).abs() < 1e-9, "{at}");
-            assert_eq!(eval(&store, "rate(f_total[5m])", at), 0.0);
-            assert_eq!((eval(&store, "g", at), eval(&store, "up", at)), (7.0, 1.0));
-        }
-        assert!((eval(&store, "histogram_quantile(0.5, rate(h_bucket[5m]))", 3_645_000) - 0.5).abs() < 1e-9);
-    }
-
-    #[test]
-    fn failures_show_at_their_true_share() {
-        // 1 of 25 fails in the last step: over an hour that is 1 x 60 of 100 x 3600.
-        let store = stretched(&[(1525.0, 5.0), (1550.0, 6.0)]);
-        let ratio = eval(&store, "sum(increase(f_total[1h])) / sum(increase(a_total[1h]))", 3_630_000);
-        assert!((ratio - 60.0 / 360_000.0).abs() < 1e-9, "{ratio}");
-    }
-
-    #[test]
-    fn a_restart_is_one_reset_even_where_the_stretched_value_grows() {
-        let store = stretched(&[(1525.0, 5.0), (20.0, 0.0), (45.0, 0.0)]);
-        assert_eq!(eval(&store, "resets(a_total[5m])", 3_645_000), 1.0);
-        // 25 + 20 + 25 raw events, each standing for 60.
-        let grown = eval(&store, "increase(a_total[45s])", 3_645_000);
-        assert!((grown - 60.0 * 70.0).abs() < 1e-6, "{grown}");
-    }
-
-    #[test]
-    fn a_failed_scrape_is_down_and_hides_the_rest() {
-        let mut store = Store::default();
-        let mut grid = Grid::new(TargetLabels { job: "im".into(), instance: "i".into() });
-        grid.scraped(&mut store, Millis(15_000), &samples(1.0, 0.0), 1.0).unwrap();
-        grid.failed(&mut store, Millis(30_000)).unwrap();
-        assert_eq!(eval(&store, "up", 30_000), 0.0);
-        assert_eq!(eval(&store, "count(up)", 30_000), 1.0);
-        assert_eq!(eval(&store, "absent(g)", 30_000), 1.0);
-        grid.scraped(&mut store, Millis(45_000), &samples(2.0, 0.0), 1.0).unwrap();
-        assert_eq!(eval(&store, "g", 45_000), 7.0);
-        assert_eq!(eval(&store, "absent(newborn)", 45_000), 1.0);
-    }
-}
+mod tests;

@@ -76,8 +76,8 @@ struct Run {
 enum Points {
     /// A straight line: sample i is `first + increment * i`, at `first_at + step * i`.
     Line { step: i64, count: usize, first: f64, increment: f64 },
-    /// Every sample, and the totals before each [`BLOCK`]th.
-    Raw { times: Vec<i64>, values: Vec<f64>, blocks: Vec<Totals> },
+    /// Every sample, the totals before each [`BLOCK`]th, and those through the last.
+    Raw { times: Vec<i64>, values: Vec<f64>, blocks: Vec<Totals>, through: Totals },
     /// A stale marker.
     Stale,
 }
@@ -188,7 +188,9 @@ impl Series {
 
     fn start_raw(&mut self, at: i64, value: f64, reset: bool) {
         let (before, entry_drop) = self.entering(value, reset);
-        let points = Points::Raw { times: vec![at], values: vec![value], blocks: vec![before] };
+        let mut through = before;
+        through.add(value, entry_drop);
+        let points = Points::Raw { times: vec![at], values: vec![value], blocks: vec![before], through };
         self.runs.push(Run { first_at: at, last_at: at, points, before, reset, entry_drop });
     }
 
@@ -267,7 +269,7 @@ impl Run {
                 let whole = self.first_at + steps * step == from;
                 usize::try_from(steps + i64::from(!whole)).unwrap_or(*count).min(*count)
             }
-            Points::Raw { times, .. } => times.partition_point(|time| *time < from),
+            Points::Raw { times, .. } => first_not_before(times, from),
             Points::Stale => 0,
         }
     }
@@ -282,7 +284,7 @@ impl Run {
         }
         match &self.points {
             Points::Line { step, .. } => usize::try_from((until - self.first_at) / step).ok(),
-            Points::Raw { times, .. } => times.partition_point(|time| *time <= until).checked_sub(1),
+            Points::Raw { times, .. } => first_not_before(times, until + 1).checked_sub(1),
             Points::Stale => Some(0),
         }
     }
@@ -309,12 +311,14 @@ impl Run {
     }
 
     fn extend_raw(&mut self, at: i64, value: f64) {
-        let len = self.len();
-        let block = (len % BLOCK == 0).then(|| self.totals_through(len - 1));
-        if let Points::Raw { times, values, blocks } = &mut self.points {
+        if let Points::Raw { times, values, blocks, through } = &mut self.points {
+            if values.len().is_multiple_of(BLOCK) {
+                blocks.push(*through);
+            }
+            let previous = values.last().copied().unwrap_or(value);
+            through.add(value, if value < previous { previous } else { 0.0 });
             times.push(at);
             values.push(value);
-            blocks.extend(block);
         }
     }
 
@@ -326,17 +330,49 @@ impl Run {
                 totals.add_line(index, *first, *increment, self.entry_drop);
                 totals
             }
-            Points::Raw { values, blocks, .. } => {
+            Points::Raw { values, blocks, through, .. } => {
                 let block = index / BLOCK;
-                let Some(start) = blocks.get(block) else { return self.totals_through(index - 1) };
+                let Some(start) = blocks.get(block) else { return *through };
                 let mut totals = *start;
-                for at in block * BLOCK..index {
-                    totals.add(values[at], self.drop_at(at));
+                for (at, value) in values.iter().enumerate().take(index).skip(block * BLOCK) {
+                    totals.add(*value, self.drop_at(at));
                 }
                 totals
             }
             Points::Stale => self.before,
         }
+    }
+
+    /// Totals before the block of sample `index`, and through the end of that block.
+    fn around(&self, index: usize) -> (Totals, Totals) {
+        match &self.points {
+            Points::Raw { blocks, through, .. } => {
+                let block = index / BLOCK;
+                let start = blocks.get(block).copied().unwrap_or(*through);
+                (start, blocks.get(block + 1).copied().unwrap_or(*through))
+            }
+            Points::Line { .. } | Points::Stale => (self.before, self.before),
+        }
+    }
+
+    /// What resets took away up to and including sample `index`. Nearly always no reset lies in its block, and then
+    /// nothing is walked over.
+    fn drops_through(&self, index: usize) -> Compensated {
+        let (start, end) = self.around(index);
+        let mut drops = start.drops;
+        match &self.points {
+            Points::Raw { .. } if start.drops == end.drops => {}
+            Points::Raw { .. } => {
+                let walked = index / BLOCK * BLOCK..=index;
+                walked
+                    .map(|at| self.drop_at(at))
+                    .filter(|drop| drop.is_finite())
+                    .for_each(|drop| drops.add(drop));
+            }
+            Points::Line { .. } if self.entry_drop.is_finite() => drops.add(self.entry_drop),
+            Points::Line { .. } | Points::Stale => {}
+        }
+        drops
     }
 
     /// Totals over all samples up to and including `index`.
@@ -364,13 +400,28 @@ impl Run {
 
     fn bytes(&self) -> usize {
         let points = match &self.points {
-            Points::Raw { times, values, blocks } => {
+            Points::Raw { times, values, blocks, .. } => {
                 times.capacity() * 8 + values.capacity() * 8 + blocks.capacity() * size_of::<Totals>()
             }
             Points::Line { .. } | Points::Stale => 0,
         };
         points + size_of::<Run>()
     }
+}
+
+/// Index of the first time not before `wanted`. Scrapes are evenly spaced, so a guess nearly always hits.
+fn first_not_before(times: &[i64], wanted: i64) -> usize {
+    let (Some(first), Some(last)) = (times.first(), times.last()) else { return 0 };
+    if wanted > *first && wanted <= *last {
+        let share = (wanted - first) as f64 / (last - first) as f64;
+        let guess = (share * (times.len() - 1) as f64).ceil() as usize;
+        for index in guess.saturating_sub(1).max(1)..(guess + 2).min(times.len()) {
+            if times[index - 1] < wanted && wanted <= times[index] {
+                return index;
+            }
+        }
+    }
+    times.partition_point(|time| *time < wanted)
 }
 
 #[cfg(test)]

@@ -145,7 +145,8 @@ struct State {
     incidents: Vec<String>,
     target_died: bool,
     unhealed: Vec<String>,
-    scraping: Option<(Millis, f64, Scrape)>,
+    /// Stamp, factor, begin.
+    scraping: Option<(Millis, f64, Time, Scrape)>,
 }
 
 impl Conductor<'_> {
@@ -464,14 +465,14 @@ impl Conductor<'_> {
         let scraping = state.scraping.as_mut();
         tokio::select! {
             () = tokio::time::sleep(length) => {}
-            (at, factor, result) = async {
+            (at, factor, begin, result) = async {
                 match scraping {
-                    Some((at, factor, scrape)) => (*at, *factor, scrape.await),
+                    Some((at, factor, begin, scrape)) => (*at, *factor, *begin, scrape.await),
                     None => std::future::pending().await,
                 }
             } => {
                 state.scraping = None;
-                self.watch.slot(at, result.ok().as_deref(), factor);
+                self.watch.slot(at, result.ok().as_deref(), factor, Time::now().since(begin));
             }
         }
     }
@@ -493,15 +494,15 @@ impl Conductor<'_> {
                     Err(_) => Err(crate::scrape::ScrapeError::Late),
                 }
             };
-            state.scraping = Some((at, self.clock.factor(), Box::pin(scrape)));
+            state.scraping = Some((at, self.clock.factor(), Time::now(), Box::pin(scrape)));
         }
     }
 
     async fn finish_scrape(&mut self, state: &mut State) {
         self.begin_slot(state);
-        if let Some((at, factor, scrape)) = state.scraping.take() {
+        if let Some((at, factor, begin, scrape)) = state.scraping.take() {
             let result = scrape.await;
-            self.watch.slot(at, result.ok().as_deref(), factor);
+            self.watch.slot(at, result.ok().as_deref(), factor, Time::now().since(begin));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::scrape::Scraper;
 use crate::target::OwnGateway;
 use crate::watch::{Past, Watch};
 use assertions::exit;
-use assertions::grid::TargetLabels;
+use assertions::grid::Grid;
 use assertions::time::Millis;
 use chaos::active::Target as ChaosTarget;
 use chaos::journal::{self, Journal};
@@ -108,13 +108,13 @@ async fn conduct(
     let interval = scenario.alerts.scrape_interval.value;
     let until = clock.rule_time(wire::time::Time(0));
     let length = history_length(prepared);
-    let target = TargetLabels { job: "im-gateway".into(), instance: gateway.address.to_string() };
+    let grid = Grid::new("im-gateway", &gateway.address.to_string(), interval);
     let watch = Watch::new(
         prepared.rules.clone(),
         prepared.routes.clone(),
         scenario.alerts.evaluation_interval.value,
         until,
-        target,
+        grid,
     );
     let fleet = Fleet::start(orders(scenario, clients, gateway.address, &key)?).map_err(Refusal::tool)?;
     let conductor = Conductor {

@@ -2,10 +2,12 @@
 
 use assertions::alertmanager::Alertmanager;
 use assertions::engine::{Engine, EngineSettings, RuleError};
-use assertions::exposition;
-use assertions::grid::{Grid, History, TargetLabels};
-use assertions::matcher::{Matcher, Op};
+use assertions::exposition::{self, Format};
+use assertions::grid::{Grid, HistoryPlan, Outcome, Scrape};
 use assertions::notify::{Pipeline, Posted, Suppression};
+use assertions::promql::ast::{Dialect, Selector};
+use assertions::promql::parse::{ParseOptions, parse};
+use assertions::promql::selection;
 use assertions::rule::RuleSet;
 use assertions::store::Store;
 use assertions::time::Millis;
@@ -18,7 +20,9 @@ use std::time::Duration;
 pub struct Watch {
     store: Store,
     grid: Grid,
-    target: TargetLabels,
+    /// As it was before anything was recorded.
+    new_grid: Grid,
+    failed: u64,
     engine: Engine,
     pipeline: Option<Pipeline>,
     /// Every transition so far.
@@ -44,6 +48,14 @@ pub struct Watch {
 
 /// Metrics that count failures: the healthy past has none of them.
 const FAILURES: &str = ".*_(failed|errors|timeout|expired|duplication|refused)(_total)?";
+
+/// Any metric of a failure. The selector is read from PromQL, so that it means what it would mean in a rule.
+fn failures() -> Result<Vec<Selector>, String> {
+    let text = format!("{{__name__=~\"{FAILURES}\"}}");
+    let options = ParseOptions { dialect: Dialect::V2, experimental: false };
+    let expr = parse(&text, options).map_err(|error| error.to_string())?;
+    Ok(selection::windows(&expr).selectors)
+}
 
 /// Two expositions of a healthy target.
 #[derive(Debug, Clone, Copy)]
@@ -74,12 +86,13 @@ impl Watch {
         routes: Option<Arc<Alertmanager>>,
         evaluation_interval: Duration,
         start: Millis,
-        target: TargetLabels,
+        grid: Grid,
     ) -> Watch {
         Watch {
-            store: Store::default(),
-            grid: Grid::new(target.clone()),
-            target,
+            store: Store::new(),
+            new_grid: grid.clone(),
+            grid,
+            failed: 0,
             engine: Engine::new(rules, EngineSettings { evaluation_interval, ..EngineSettings::default() }),
             numerator_events: BTreeMap::new(),
             pipeline: routes.map(|routes| Pipeline::new(routes, start)),
@@ -105,43 +118,46 @@ impl Watch {
         past: Past,
         regardless: bool,
     ) -> Result<Vec<String>, String> {
-        let read = |text: &str| exposition::parse(text).map_err(|error| error.to_string());
+        let read = |text| exposition::parse(text, Format::OpenMetrics).map_err(|error| error.to_string());
         let (begin, end) = (read(warm_up.begin)?, read(warm_up.end)?);
-        let failures =
-            Matcher::new("__name__", Op::Matches, FAILURES).map_err(|problem| problem.to_string())?;
-        let history = History {
-            until: past.until,
+        let plan = HistoryPlan {
             length: past.length,
-            step: past.step,
+            until: past.until,
             begin: &begin,
             end: &end,
-            span: warm_up.span,
-            failures: std::slice::from_ref(&failures),
+            warmup: warm_up.span,
+            failures: &failures()?,
         };
-        let (mut store, mut grid) = (Store::default(), Grid::new(self.target.clone()));
-        grid.lay_history(&mut store, &history).map_err(|error| error.to_string())?;
+        let (mut store, mut grid) = (Store::new(), self.new_grid.clone());
+        grid.lay_history(&mut store, &plan).map_err(|error| error.to_string())?;
         let unhealthy = self.engine.conditions(&store, past.until);
         if unhealthy.is_empty() || regardless {
+            self.engine.lay_history(&mut store, past.length, past.until);
             (self.store, self.grid, self.history) = (store, grid, Some(past.length));
         }
         Ok(unhealthy)
     }
 
     /// A slot's scrape has ended: stamps it, evaluates what is due, and tells who is to be told.
-    pub fn slot(&mut self, at: Millis, exposition: Option<&str>, factor: f64) {
+    pub fn slot(&mut self, at: Millis, exposition: Option<&str>, factor: f64, took: Duration) {
         self.factor = factor;
-        let stored = match exposition.map(exposition::parse) {
+        let samples = exposition.map(|text| exposition::parse(text, Format::OpenMetrics));
+        let outcome = match &samples {
             Some(Ok(samples)) => {
                 self.scrapes += 1;
-                self.grid.scraped(&mut self.store, at, &samples, factor)
+                Outcome::Answered(samples)
             }
             Some(Err(error)) => {
                 self.unreadable.push((at, error.to_string()));
-                self.grid.failed(&mut self.store, at)
+                Outcome::Failed
             }
-            None => self.grid.failed(&mut self.store, at),
+            None => {
+                self.failed += 1;
+                Outcome::Failed
+            }
         };
-        if let Err(error) = stored {
+        let scrape = Scrape { at, stretch: factor, duration: took, outcome };
+        if let Err(error) = self.grid.record(&mut self.store, &scrape) {
             self.unreadable.push((at, error.to_string()));
         }
         self.evaluate(at);
@@ -190,6 +206,6 @@ impl Watch {
 
     /// Scrapes that failed.
     pub fn failed_scrapes(&self) -> u64 {
-        self.grid.failed
+        self.failed
     }
 }

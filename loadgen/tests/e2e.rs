@@ -1,5 +1,5 @@
 //! The real binary, its real gateway, real sockets: what a user sees, and what is left behind.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

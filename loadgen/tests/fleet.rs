@@ -1,5 +1,5 @@
 //! Clients against a real gateway, both in this process, over real sockets.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use clap::Parser as _;
 use gateway::auth::{Claims, Signer};

@@ -23,7 +23,7 @@ pub(super) fn vector(
 
 fn value(part: CalendarPart, seconds: f64) -> f64 {
     // As a number beyond any calendar would.
-    if !(seconds.abs() < 1e14) {
+    if seconds.is_nan() || seconds.abs() > 1e14 {
         return f64::NAN;
     }
     let seconds = seconds as i64;

@@ -144,6 +144,37 @@ pub(super) fn obvious_fault(text: &str, tokens: &[Token]) -> Option<Fault> {
     None
 }
 
+/// A number where a duration stands (in brackets, after `offset`) that is none: 2.x wants a unit, and the parser below
+/// cannot take what is not finite.
+pub(super) fn duration_fault(text: &str, tokens: &[Token], units_needed: bool) -> Option<Fault> {
+    let mut in_brackets = false;
+    let mut after_offset = false;
+    for token in tokens {
+        let piece = &text[token.range.clone()];
+        let is_number =
+            token.kind == TokenKind::Number || matches!(piece.to_ascii_lowercase().as_str(), "inf" | "nan");
+        if (in_brackets || after_offset) && is_number {
+            let is_plain = piece.bytes().all(|b| b.is_ascii_digit() || b == b'.') && digits_max(piece) <= 9;
+            let has_unit = piece.ends_with(['s', 'm', 'h', 'd', 'w', 'y']);
+            if !has_unit && (units_needed || !is_plain) {
+                let hint = is_plain.then(|| format!("write `{piece}s`, `{piece}m` or `{piece}h`"));
+                return Some(Fault {
+                    summary: format!("`{piece}` is not a duration"),
+                    range: token.range.clone(),
+                    hint,
+                });
+            }
+        }
+        match piece {
+            "[" => in_brackets = true,
+            "]" => in_brackets = false,
+            _ => {}
+        }
+        after_offset = piece.eq_ignore_ascii_case("offset") || (after_offset && matches!(piece, "-" | "+"));
+    }
+    None
+}
+
 fn digits_max(piece: &str) -> usize {
     piece.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or(0)
 }

@@ -43,7 +43,10 @@ pub struct ParseError {
 /// Errors: syntax, types, functions and constructs that are not supported or not of this dialect.
 pub fn parse(text: &str, options: ParseOptions) -> Result<Expr, ParseError> {
     let tokens = locate::tokens(text);
-    if let Some(fault) = locate::obvious_fault(text, &tokens) {
+    let units_needed = options.dialect == Dialect::V2;
+    let fault =
+        locate::obvious_fault(text, &tokens).or_else(|| locate::duration_fault(text, &tokens, units_needed));
+    if let Some(fault) = fault {
         return Err(ParseError { summary: fault.summary, range: fault.range, hint: fault.hint });
     }
     check_functions(text, &tokens, options)?;

@@ -143,7 +143,8 @@ fn histogram_quantile(q: f64, buckets: Vec<Bucket>, dialect: Dialect) -> f64 {
     let last = buckets.len() - 1;
     let rank = q * buckets[last].count;
     // Binary search as upstream: with NaN counts its answer differs from that of a linear one.
-    let found = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let found = buckets[..last]
+        .partition_point(|bucket| bucket.count.is_nan() || rank.is_nan() || bucket.count < rank);
     if found == last {
         return buckets[last - 1].upper;
     }

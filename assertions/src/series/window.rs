@@ -50,15 +50,20 @@ impl<'a> Window<'a> {
     ///
     /// A reset is a value below the one before it, or one marked as such.
     pub fn drops(&self) -> f64 {
-        if self.count() <= WALK_MAX {
+        if self.count() <= WALK_MAX || self.may_have_odd() {
             return self.walked_drops();
         }
-        let (before, through) = self.ends();
-        if through.odd != before.odd {
-            return self.walked_drops();
-        }
-        let first_drop = self.series.runs[self.first.run].drop_at(self.first.index);
-        through.drops.minus(before.drops) - if first_drop.is_finite() { first_drop } else { 0.0 }
+        let runs = &self.series.runs;
+        let first = runs[self.first.run].drops_through(self.first.index);
+        runs[self.last.run].drops_through(self.last.index).minus(first)
+    }
+
+    /// Whether an infinite sample or NaN may be among them, seen by whole blocks.
+    fn may_have_odd(&self) -> bool {
+        let runs = &self.series.runs;
+        let (before, _) = runs[self.first.run].around(self.first.index);
+        let (_, through) = runs[self.last.run].around(self.last.index);
+        before.odd != through.odd
     }
 
     /// Every sample, in time order.

@@ -12,6 +12,8 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     /// Bursts of each kind of fault.
     pub(crate) bursts: usize,
+    /// Gateways.
+    pub(crate) nodes: usize,
 }
 
 /// A series and its points, one a step.
@@ -82,7 +84,7 @@ struct World {
 /// The samples of one seed.
 pub(crate) fn generate(plan: &Plan, seed: u64) -> Vec<Sampled> {
     let mut all = Vec::new();
-    for node in ["gw-1", "gw-2"] {
+    for node in ["gw-1", "gw-2"].into_iter().take(plan.nodes) {
         let mut world = World::new(plan, seed ^ u64::from(node.as_bytes()[3]) << 32);
         all.extend(world.node(node));
     }
@@ -163,7 +165,7 @@ impl World {
             let fastest = if self.has(Fault::Latency, step) { 2 + self.dice.below(5) as usize } else { 0 };
             let slow = self.dice.below(count / 60 + 1);
             for (bucket, counts) in per_bucket.iter_mut().enumerate() {
-                let within = if bucket >= fastest + 1 {
+                let within = if bucket > fastest {
                     *count
                 } else if bucket == fastest {
                     count - slow
