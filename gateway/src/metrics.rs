@@ -550,7 +550,7 @@ impl Metrics {
 type NoLabels = [(&'static str, &'static str); 0];
 
 /// Metric families that [`Metrics::render`] writes.
-const INSTRUMENTS: u64 = 25;
+const INSTRUMENTS: u64 = 27;
 
 /// Seconds, for a histogram.
 pub fn seconds(duration: Duration) -> f64 {
