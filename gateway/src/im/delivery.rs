@@ -340,6 +340,10 @@ impl Shard {
     }
 
     fn acknowledge(&mut self, session: &mut Session, seq: u64, io: &mut Io<Mail>) {
+        if seq > session.state.seq {
+            // Nobody can have received what was never sent.
+            return self.refuse_frame(session.conn, None, Refusal::BadFrame, io);
+        }
         let (now, metrics) = (io.now(), &self.metrics);
         session.state.acknowledge(seq, |message| {
             let kind = message.kind as usize;
