@@ -16,7 +16,7 @@ fn every_rule_file_of_every_pack_loads() {
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
             let source = Arc::new(Source { name: path.display().to_string(), text });
             for dialect in [Dialect::V2, Dialect::V3] {
-                let loaded = rule::load(&[source.clone()], dialect.into()).unwrap();
+                let loaded = rule::load(std::slice::from_ref(&source), dialect.into()).unwrap();
                 assert_eq!(loaded.warnings, [], "{}", path.display());
                 assert!(loaded.rules.alerts().count() > 0);
             }
