@@ -104,13 +104,12 @@ struct Recent {
 
 impl Recent {
     fn is_of(&self, sample: &Sample<'_>) -> bool {
-        self.name == sample.name
-            && self.labels.len() == sample.labels.len()
-            && self
-                .labels
-                .iter()
-                .zip(&sample.labels)
-                .all(|(ours, theirs)| ours.0 == theirs.0 && ours.1 == theirs.1)
+        let same = self
+            .labels
+            .iter()
+            .zip(&sample.labels)
+            .all(|(ours, theirs)| ours.0 == theirs.0 && ours.1 == theirs.1);
+        self.name == sample.name && self.labels.len() == sample.labels.len() && same
     }
 }
 

@@ -1,7 +1,7 @@
 //! One series in memory: synthetic runs in constant space, raw runs with prefix sums.
 //!
 //! A rule over 30 days looks at 172,800 samples a series on every evaluation. So what a window needs
-//! (count, sum, what counter resets took away) is kept as running totals every [`BLOCK`] samples and
+//! (count, sum, what counter resets took away) is kept as running totals every 64 samples and
 //! subtracted, and a synthetic history is one straight line. It knows nothing of labels, queries or scrapes.
 
 use crate::time::Millis;
@@ -76,7 +76,7 @@ struct Run {
 enum Points {
     /// A straight line: sample i is `first + increment * i`, at `first_at + step * i`.
     Line { step: i64, count: usize, first: f64, increment: f64 },
-    /// Every sample, the totals before each [`BLOCK`]th, and those through the last.
+    /// Every sample, the totals before each `BLOCK`th, and those through the last.
     Raw { times: Vec<i64>, values: Vec<f64>, blocks: Vec<Totals>, through: Totals },
     /// A stale marker.
     Stale,

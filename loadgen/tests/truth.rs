@@ -64,7 +64,7 @@ impl Mistaken {
         let number = self.seen;
         self.seen += 1;
         self.swaps_due += u64::from(number % self.every == 2 && number < self.last_swap);
-        if number % self.every == 0 {
+        if number.is_multiple_of(self.every) {
             return;
         }
         if self.swaps_due > 0 && state.held.is_none() && number % self.every > 2 && number < self.last_swap {

@@ -52,9 +52,10 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
             b'(' | b'[' | b'{' => (Some(TokenKind::Open), at + 1),
             b')' | b']' | b'}' => (Some(TokenKind::Close), at + 1),
             b if is_word(b) && !b.is_ascii_digit() => (Some(TokenKind::Word), end_of(bytes, at, is_word)),
-            b if b.is_ascii_digit() => {
-                (Some(TokenKind::Number), end_of(bytes, at, |b| is_word(b) || b == b'.'))
-            }
+            b if b.is_ascii_digit() => (
+                Some(TokenKind::Number),
+                end_of(bytes, at, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.'),
+            ),
             _ => (Some(TokenKind::Sign), at + text[at..].chars().next().map_or(1, char::len_utf8)),
         };
         found.extend(kind.map(|kind| Token { kind, range: at..end }));

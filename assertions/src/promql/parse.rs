@@ -1,6 +1,6 @@
 //! An expression's text to our syntax tree; everything that cannot be evaluated is refused here.
 //!
-//! The grammar is `promql-parser`'s. It knows no positions, so [`super::locate`] finds the place to point at.
+//! The grammar is `promql-parser`'s. It knows no positions, so `locate.rs` finds the place to point at.
 
 use super::ast::{
     Aggregate, AggregateOperator, Arithmetic, At, Binary, Cardinality, Comparison, Dialect, Expr, Grouping,

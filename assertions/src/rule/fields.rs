@@ -66,8 +66,14 @@ impl Reader<'_> {
             let Some(text) = value.expect_text("text", self.problems) else { continue };
             let (template, trouble) = Template::parse(text);
             for (summary, range) in trouble {
-                let problem = Problem::error(summary, value.span_within(range)).warning();
-                self.problems.push(problem.hint("it stays as written; alerts fire as they would"));
+                let problem = Problem::error(summary, value.span_within(range));
+                self.problems.push(match key {
+                    // Labels decide which alert it is and who is told.
+                    "labels" => {
+                        problem.hint("in a label it decides who is told, so the rule cannot be judged")
+                    }
+                    _ => problem.warning().hint("it stays as written; alerts fire as they would"),
+                });
             }
             templates.insert(name.text.clone(), template);
         }

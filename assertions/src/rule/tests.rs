@@ -86,6 +86,14 @@ fn unsupported_templates_are_warnings() {
 }
 
 #[test]
+fn an_unsupported_template_in_a_label_is_an_error() {
+    let text = "groups: [{name: a, rules: [{alert: A, expr: up, labels: {a: '{{ if true }}x{{ end }}'}}]}]";
+    let problems = load(&[source(text)], Dialect::V2.into()).unwrap_err();
+    assert_eq!(problems.len(), 2);
+    assert!(problems.iter().all(|problem| problem.severity == Severity::Error));
+}
+
+#[test]
 fn rules_are_read_whole() {
     let text = "groups: [{name: a, interval: 30s, rules: [{record: r, expr: x}, {alert: A, expr: 'sum(rate(x[1h] offset 5m)) > max_over_time(y[1d:5m])', for: 1h30m, keep_firing_for: 5m, labels: {severity: page}}]}]";
     let loaded = load(&[source(text)], Dialect::V2.into()).unwrap();

@@ -3,8 +3,8 @@
 //! # Who owns what
 //!
 //! A *session* (a user's connected device) lives on the shard that accepted its connection. A user's *home* is the shard
-//! that a hash of the name picks; it knows where the user's sessions are ([`registry`]), keeps the state of disconnected
-//! sessions and the offline queue. Every shard remembers routes it has asked for ([`routes`]). A message goes from the
+//! that a hash of the name picks; it knows where the user's sessions are (`registry`), keeps the state of disconnected
+//! sessions and the offline queue. Every shard remembers routes it has asked for (`routes`). A message goes from the
 //! sender's shard straight to the recipient's; the home is asked only where no route is known.
 //!
 //! # Why nothing overtakes

@@ -1,6 +1,6 @@
 //! The client engine: a hundred thousand clients over a few threads, on an open-loop schedule.
 //!
-//! Start at [`Fleet`]. [`plan`] says what is due when, [`shard`] does it, [`ledger`] and [`figures`] keep the truth. The
+//! Start at [`Fleet`]. [`plan`] says what is due when, `shard` does it, [`ledger`] and [`figures`] keep the truth. The
 //! engine knows no alerts, faults or reports; it meets the target over the wire only.
 
 mod client;

@@ -27,6 +27,21 @@ fn errors_point_at_the_trouble() {
         Some("write `5s`, `5m` or `5h`")
     );
     assert!(parse("x[5]", Dialect::V3.into()).is_ok());
+    assert!(
+        parse(
+            "max_over_time(rate(x[5m])[1h:]) offset 5m + max_over_time(x[1h:5m] @ 100)",
+            Dialect::V2.into()
+        )
+        .is_err()
+    );
+    assert!(
+        parse(
+            "max_over_time(rate(x[5m])[1h:] offset 5m) + max_over_time(x[1h:5m] @ 100)",
+            Dialect::V2.into()
+        )
+        .is_ok()
+    );
+    assert!(parse("sum_over_time(x[30:10] offset 3)", Dialect::V3.into()).is_ok());
     check("  x y  ", "this is not a PromQL expression", "x y");
 }
 
