@@ -1,7 +1,7 @@
 //! Every key of the language, once: what it takes, its default, what it means.
 //!
-//! From this table come the unknown-key check ([`check`]), the built-in defaults that lowering reads, the
-//! JSON Schema ([`json_schema`]) and the Markdown reference ([`reference`]). A key that lowering reads and
+//! From this table come the unknown-key check (`check`), the built-in defaults that lowering reads, the
+//! JSON Schema ([`json_schema`]) and the Markdown reference ([`reference()`](reference::reference)). A key that lowering reads and
 //! this table lacks does not exist, and the reverse; a test holds both to it.
 //!
 //! A pattern names the place of a key: `*` is any name a user gives, `[]` any item of a list.

@@ -1,6 +1,6 @@
 //! The language of a run: YAML files in, typed values with spans and diagnostics out.
 //!
-//! Start at [`load`] (a path becomes a checked [`scenario::Scenario`]). On the way a file becomes a tree with
+//! Start at [`load()`] (a path becomes a checked [`scenario::Scenario`]). On the way a file becomes a tree with
 //! places ([`yaml`]), its keys are held against one table ([`keys`]), layers are merged, and what is left is
 //! lowered into types. What is wrong becomes a [`problem::Problem`] with a [`span::Span`] and a hint.
 //! The small languages inside: [`units`], [`threshold`], [`slo`]; the names of [`faults`]; the [`pack`]s.
