@@ -17,6 +17,8 @@ use chaos::active::Target as ChaosTarget;
 use chaos::journal::{self, Journal};
 use gateway::auth::{Claims, Signer};
 use scenarios::scenario::{self, PopulationExecutor, Recipient, Scenario, Target, TrafficExecutor};
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,7 +102,7 @@ async fn conduct(
             journal::folder().display()
         ))
     })?;
-    let key = key();
+    let key = key()?;
     let gateway = start_gateway(scenario, clients, &key)?;
     let base_url = format!("http://{}", gateway.address);
     let http = reqwest::Client::builder().no_proxy().build().map_err(Refusal::tool)?;
@@ -151,9 +153,10 @@ fn start_gateway(scenario: &Scenario, clients: u32, key: &str) -> Result<OwnGate
 }
 
 /// A key that only this run and its gateway know.
-fn key() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    (0..4).map(|part| format!("{:016x}", RandomState::new().hash_one(part))).collect()
+fn key() -> Result<String, Refusal> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).map_err(Refusal::tool)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn clients(scenario: &Scenario) -> Result<u32, Refusal> {

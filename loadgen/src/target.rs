@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use wire::time::Time;
@@ -95,6 +96,8 @@ fn spawn(flags: &[String], key: &str, listen: SocketAddr) -> Result<(Child, Sock
         .env("GATEWAY_AUTH_KEY", key)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // Ctrl-C at a terminal is meant for us; the gateway is needed until every fault is healed.
+        .process_group(0)
         .spawn()
         .map_err(StartError::Spawn)?;
     match listening(&mut child) {
