@@ -7,11 +7,13 @@ use crate::progress::Progress;
 use crate::scrape::Scraper;
 use crate::target::OwnGateway;
 use crate::watch::{Past, WarmUp, Watch};
+use assertions::matcher::Matcher;
 use assertions::time::Millis;
 use chaos::active::{Active, Fault, Target as ChaosTarget};
 use chaos::journal::Journal;
 use chaos::plan::{Action, Step, Window, steps};
 use scenarios::scenario::Scenario;
+use scenarios::span::Spanned;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
@@ -280,6 +282,7 @@ impl Conductor<'_> {
         let begin = Time::now() + ANNOUNCE;
         self.fleet.begin_phase(begin, phase.load);
         self.clock.begin_phase(begin, phase.real, phase.stands_for);
+        self.silence(index, begin);
         let faults = vec![FaultLog::default(); phase.faults.len()];
         state.phases.push(PhaseLog { begin, end: begin + phase.real, faults });
         let windows: Vec<Window> = phase.faults.iter().map(|fault| window(phase, fault)).collect();
@@ -301,6 +304,17 @@ impl Conductor<'_> {
             log.end = end;
         }
         self.progress.phase_done(phase, state.phases.last());
+    }
+
+    /// Puts the scenario's silences of this phase in force.
+    fn silence(&mut self, index: usize, begin: Time) {
+        let from = self.clock.rule_time(begin);
+        let until = from.after(self.scenario.phases[index].stands_for);
+        for silence in self.scenario.alerts.silences.iter().filter(|silence| silence.during.contains(index)) {
+            // Checked when the scenario was prepared.
+            let read = |text: &Spanned<String>| Matcher::parse_all(&text.value).unwrap_or_default();
+            self.watch.silence(silence.matchers.iter().flat_map(read).collect(), from, until);
+        }
     }
 
     /// Before the first fault nothing may be pending or firing, or its cause could not be told.

@@ -15,5 +15,6 @@ pub mod progress;
 pub mod record;
 pub mod run;
 pub mod scrape;
+pub mod supported;
 pub mod target;
 pub mod watch;

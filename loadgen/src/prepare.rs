@@ -3,6 +3,7 @@
 use assertions::alertmanager::Alertmanager;
 use assertions::bounds::{self, Forecast, RuleFacts};
 use assertions::labels::Labels;
+use assertions::matcher::Matcher;
 use assertions::promql::ast::Dialect;
 use assertions::promql::parse::ParseOptions;
 use assertions::rule::{self, AlertRule, Rule, RuleSet};
@@ -91,6 +92,8 @@ pub fn prepare(path: &Path, options: &Options) -> Result<Prepared, Problems> {
         problems.extend(unreachable);
     }
     problems.extend(loaded.scenario.thresholds.iter().flat_map(threshold::problems));
+    problems.extend(crate::supported::problems(&loaded.scenario));
+    problems.extend(silence_problems(&loaded.scenario));
     let problems = Problems(problems);
     if problems.has_errors() {
         return Err(problems);
@@ -122,6 +125,20 @@ fn read(file: &Spanned<FileRef>, problems: &mut Vec<Problem>) -> Option<Arc<Sour
             None
         }
     }
+}
+
+/// Matchers of silences that cannot be read.
+fn silence_problems(scenario: &Scenario) -> Vec<Problem> {
+    let matchers = scenario.alerts.silences.iter().flat_map(|silence| &silence.matchers);
+    matchers
+        .filter_map(|text| {
+            let error = Matcher::parse_all(&text.value).err()?;
+            Some(
+                Problem::error(error.to_string(), text.span.clone()?)
+                    .hint("write for example 'severity=\"warning\"'"),
+            )
+        })
+        .collect()
 }
 
 /// What the forecast needs of each alert of a group.

@@ -4,7 +4,8 @@ use assertions::alertmanager::Alertmanager;
 use assertions::engine::{Engine, EngineSettings, RuleError};
 use assertions::exposition::{self, Format};
 use assertions::grid::{Grid, HistoryPlan, Outcome, Scrape};
-use assertions::notify::{Pipeline, Posted, Suppression};
+use assertions::matcher::Matcher;
+use assertions::notify::{Pipeline, Posted, Silence, Suppression};
 use assertions::promql::ast::{Dialect, Selector};
 use assertions::promql::parse::{ParseOptions, parse};
 use assertions::promql::selection;
@@ -183,6 +184,13 @@ impl Watch {
             );
         }
         self.notifications.extend(pipeline.advance(at));
+    }
+
+    /// Alerts that all `matchers` match are not told of from `from` until just before `until`.
+    pub fn silence(&mut self, matchers: Vec<Matcher>, from: Millis, until: Millis) {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.silence(Silence { matchers, from, until });
+        }
     }
 
     /// How many events stood behind each alert that fired: fewer than twenty are no ground for a claim.

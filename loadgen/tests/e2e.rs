@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A fresh folder with a scenario in it.
 struct Place(PathBuf);
@@ -188,12 +188,12 @@ fn start_paused(place: &Place) -> (Child, u32) {
 }
 
 fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
+    let begin = wire::time::Time::now();
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(begin.elapsed() < Duration::from_secs(20), "still waiting for {what}");
+        assert!(wire::time::Time::now().since(begin) < Duration::from_secs(20), "still waiting for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
