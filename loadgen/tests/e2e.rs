@@ -237,3 +237,19 @@ fn kill_9_in_the_middle_of_a_fault_leaves_no_process() {
     });
     assert_eq!(place.journals(), 1, "the journal says what was broken");
 }
+
+#[test]
+fn a_gateway_that_dies_by_itself_is_said_and_fails_the_run() {
+    let place = Place::new("died", &small("phases: [{name: steady, for: 4s}]\n"));
+    let mut child =
+        place.command(&["run", "run.yaml"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().starts_with("steady")).unwrap().unwrap();
+    std::thread::spawn(move || lines.for_each(drop));
+    let gateway = rustix::process::Pid::from_raw(gateway_of(child.id()).unwrap() as i32).unwrap();
+    rustix::process::kill_process(gateway, rustix::process::Signal::KILL).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("ended by itself"), "{stdout}");
+    assert!(matches!(output.status.code(), Some(99 | 112)), "{stdout}");
+}
