@@ -31,6 +31,9 @@ pub struct Flags {
         conflicts_with = "auth_key_file"
     )]
     pub auth_key: Option<String>,
+    /// Answer each WebSocket message with itself instead of serving im.v1, and ask for no token: for conformance suites and measurements
+    #[arg(long)]
+    pub echo: bool,
     /// How long a delivery may stay unacknowledged before it is sent again
     #[arg(long, env = "GATEWAY_ACK_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub ack_timeout: Duration,

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod config;
+mod echo;
 pub mod im;
 pub mod metrics;
 pub mod server;

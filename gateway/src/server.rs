@@ -4,6 +4,7 @@
 
 use crate::auth::Verifier;
 use crate::config::{Flags, Limits};
+use crate::echo::Echo;
 use crate::im::mail::Mail;
 use crate::im::{Shard, Shared};
 use crate::metrics::{Metrics, ProcessMetrics};
@@ -20,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use wire::shard::event_loop::{self, Tables};
 use wire::shard::mailbox::{self, Mailbox};
+use wire::shard::{Application, ShardIndex};
 use wire::sys::{Signal, Signals};
 use wire::time::Time;
 
@@ -29,6 +31,8 @@ const SHARDS_MAX: usize = 64;
 const DESCRIPTORS_KEPT: u64 = 100;
 /// How long clients get to take the close frame when draining ends.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// Longest message that an echo answers. A conformance suite sends up to 16 MiB.
+const ECHO_BYTES_MAX: usize = 16 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(20);
 
 /// Why a gateway could not start.
@@ -74,7 +78,8 @@ pub struct Server {
 impl Server {
     /// Starts the shards; when it returns, all of them listen.
     pub fn start(flags: &Flags) -> Result<Server, StartError> {
-        let key = key(flags)?;
+        // An echo asks for no token, so any key does.
+        let key = if flags.echo { Vec::new() } else { key(flags)? };
         let limits = Limits::default();
         let (shards, connections_max) = size(flags)?;
         let reserved = event_loop::reserve(flags.listen).map_err(|error| match error.kind() {
@@ -103,7 +108,12 @@ impl Server {
             connections_max: connections_max.div_ceil(shards),
             timer_slack: Duration::from_micros(50),
         };
-        let (tables, threads) = spawn(&shared, mailboxes, &config, reserved.address)?;
+        let address = reserved.address;
+        let (tables, threads) = if flags.echo {
+            spawn(mailboxes, &config, address, |_| Echo::new(ECHO_BYTES_MAX))?
+        } else {
+            spawn(mailboxes, &config, address, move |index| Shard::new(Arc::clone(&shared), index))?
+        };
         Ok(Server {
             address: reserved.address,
             tables,
@@ -184,21 +194,21 @@ impl Server {
     }
 }
 
-fn spawn(
-    shared: &Arc<Shared>,
+fn spawn<A: Application<Mail = Mail>>(
     mailboxes: Vec<Mailbox<Mail>>,
     config: &event_loop::Config,
     address: SocketAddr,
+    application: impl Fn(ShardIndex) -> A + Clone + Send + 'static,
 ) -> Result<(Tables, Vec<JoinHandle<()>>), StartError> {
     let (ready, readiness) = mpsc::channel();
     let mut threads = Vec::new();
     for (index, mailbox) in mailboxes.into_iter().enumerate() {
-        let (shared, config, ready) = (Arc::clone(shared), config.clone(), ready.clone());
+        let (application, config, ready) = (application.clone(), config.clone(), ready.clone());
         let shard = move || {
             event_loop::run(
                 &config,
                 mailbox,
-                || Shard::new(shared, index),
+                || application(index),
                 |tables| {
                     // Fails only if the start was given up meanwhile.
                     let _ = ready.send(tables);

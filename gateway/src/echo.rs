@@ -1,0 +1,137 @@
+//! A gateway that answers each message with itself: what a conformance suite talks to, and the bare cost of a frame.
+//!
+//! It runs on the same shards, endpoint and frames as the IM core, and on nothing above them.
+
+use crate::im::mail::Mail;
+use wire::http::{self, Request};
+use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex};
+use wire::ws::endpoint::{Endpoint, Event, Role};
+use wire::ws::frame::{self, Opcode};
+use wire::ws::handshake;
+
+#[derive(Debug, Default)]
+enum Conn {
+    #[default]
+    None,
+    Http,
+    Open(Endpoint),
+}
+
+/// One shard.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    conns: Vec<Conn>,
+    message_bytes_max: usize,
+}
+
+impl Echo {
+    pub(crate) fn new(message_bytes_max: usize) -> Echo {
+        Echo { conns: Vec::new(), message_bytes_max }
+    }
+
+    fn upgrade(&mut self, conn: ConnId, input: &[u8], io: &mut Io<Mail>) -> usize {
+        let request = match Request::parse(input) {
+            Ok(Some(request)) => request,
+            Ok(None) => return 0,
+            Err(error) => return refuse(conn, error.status(), &error.to_string(), input, io),
+        };
+        match handshake::accept(&request) {
+            Ok(accept) => {
+                if let Some(out) = io.send(conn) {
+                    handshake::write_accepted(out, &accept);
+                }
+                self.conns[conn.index as usize] = Conn::Open(Endpoint::new(Role::Server));
+                request.head_bytes
+            }
+            Err(_) if matches!(request.path(), "/health" | "/ready") => refuse(conn, 200, "ok", input, io),
+            Err(error) => refuse(conn, 426, &error.to_string(), input, io),
+        }
+    }
+}
+
+/// Answers a request that is no upgrade, and closes. All of the input is done with.
+fn refuse(conn: ConnId, status: u16, reason: &str, input: &[u8], io: &mut Io<Mail>) -> usize {
+    if let Some(out) = io.send(conn) {
+        http::write_response(out, status, "text/plain", format!("{reason}\n").as_bytes());
+    }
+    io.close(conn);
+    input.len()
+}
+
+fn close(conn: ConnId, code: u16, reason: &str, io: &mut Io<Mail>) {
+    if let Some(out) = io.send(conn) {
+        frame::write_close(out, code, reason, None);
+    }
+    io.close(conn);
+}
+
+/// Answers the frames at the front of `input`; gives the bytes they took.
+fn frames(
+    endpoint: &mut Endpoint,
+    conn: ConnId,
+    input: &mut [u8],
+    message_bytes_max: usize,
+    io: &mut Io<Mail>,
+) -> usize {
+    let mut taken = 0;
+    while io.is_open(conn) {
+        match endpoint.next(&mut input[taken..], message_bytes_max) {
+            Ok(Some((event, bytes))) => {
+                let answer = match event {
+                    Event::Text(text) => Some((Opcode::Text, text.as_bytes())),
+                    Event::Binary(bytes) => Some((Opcode::Binary, bytes)),
+                    Event::Ping(payload) => Some((Opcode::Pong, payload)),
+                    Event::Pong(_) | Event::Fragment => None,
+                    Event::Close(code) => {
+                        // 1005 stands for "no code given" and must not travel.
+                        close(conn, if code == 1005 { 1000 } else { code }, "", io);
+                        None
+                    }
+                };
+                if let Some((opcode, payload)) = answer
+                    && let Some(out) = io.send(conn)
+                {
+                    frame::write(out, opcode, payload, None);
+                }
+                taken += bytes;
+            }
+            Ok(None) => break,
+            Err(violation) => close(conn, violation.close_code(), &violation.to_string(), io),
+        }
+    }
+    taken
+}
+
+impl Application for Echo {
+    type Mail = Mail;
+
+    fn opened(&mut self, conn: ConnId, _origin: Origin, _io: &mut Io<Mail>) {
+        let index = conn.index as usize;
+        if self.conns.len() <= index {
+            self.conns.resize_with(index + 1, || Conn::None);
+        }
+        self.conns[index] = Conn::Http;
+    }
+
+    fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
+        match self.conns.get_mut(conn.index as usize) {
+            Some(Conn::Http) => self.upgrade(conn, input, io),
+            Some(Conn::Open(endpoint)) => frames(endpoint, conn, input, self.message_bytes_max, io),
+            Some(Conn::None) | None => 0,
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, _how: Closed, _io: &mut Io<Mail>) {
+        if let Some(conn) = self.conns.get_mut(conn.index as usize) {
+            *conn = Conn::None;
+        }
+    }
+
+    fn mail(&mut self, _from: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
+        if matches!(mail, Mail::Stop) {
+            io.stop();
+        }
+    }
+
+    fn timer(&mut self, _key: u64, _io: &mut Io<Mail>) {}
+}
