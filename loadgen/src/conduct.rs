@@ -203,7 +203,7 @@ impl Conductor<'_> {
             first_phase,
             end: Time::now(),
             phases: state.phases,
-            figures,
+            figures: figures.map_err(io::Error::other)?,
             seconds: state.seconds,
             clock: self.clock,
             watch: self.watch,

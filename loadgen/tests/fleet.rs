@@ -89,7 +89,7 @@ fn run(
     });
     fleet.hand_over();
     wait(&mut fleet, "the truth", |fleet| fleet.has_handed_over());
-    fleet.stop()
+    fleet.stop().unwrap()
 }
 
 #[test]
@@ -128,6 +128,28 @@ fn a_sender_without_connection_is_offline_not_late() {
     fleet.hand_over();
     wait(&mut fleet, "the truth", |fleet| fleet.has_handed_over());
     assert!(fleet.count(|g| g.connect_failed.get()) > 0);
-    let (counts, _) = fleet.stop().total();
+    let (counts, _) = fleet.stop().unwrap().total();
     assert_eq!((counts.planned(), counts.of(Class::Offline)), (500, 500), "{counts:?}");
+}
+
+/// As when the threads could not run for a while and find the end of the traffic and of the run in one step.
+#[test]
+fn what_is_still_due_is_attempted_before_the_truth_is_handed_over() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut fleet = Fleet::start(orders(closed, 10, 1000.0, Recipients::RandomUser)).unwrap();
+    let begin = Time::now() + Duration::from_millis(50);
+    fleet.begin_traffic(begin);
+    fleet.begin_phase(begin, 1.0);
+    fleet.end_traffic(begin + Duration::from_millis(500));
+    fleet.hand_over();
+    wait(&mut fleet, "the truth", |fleet| fleet.has_handed_over());
+    let (counts, _) = fleet.stop().unwrap().total();
+    assert_eq!((counts.planned(), counts.of(Class::Offline)), (500, 500), "{counts:?}");
+}
+
+#[test]
+fn a_fleet_that_has_not_handed_over_has_no_figures() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let fleet = Fleet::start(orders(closed, 10, 1000.0, Recipients::RandomUser)).unwrap();
+    assert!(fleet.stop().unwrap_err().to_string().contains("client thread 0"));
 }

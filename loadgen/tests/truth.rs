@@ -190,7 +190,7 @@ fn losses_duplicates_and_swaps_are_counted_exactly() {
     wait(&mut fleet, "arrivals", |fleet| fleet.count(|g| g.delivered.get()) == messages - expected);
     fleet.hand_over();
     wait(&mut fleet, "the truth", |fleet| fleet.has_handed_over());
-    let figures = fleet.stop();
+    let figures = fleet.stop().unwrap();
     let (counts, phase) = figures.total();
     let swaps = expected - 10 * u64::from(CLIENTS) / every;
     assert_eq!(

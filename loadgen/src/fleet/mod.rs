@@ -138,7 +138,8 @@ pub struct Fleet {
     gauges: Vec<Arc<Gauges>>,
     threads: Vec<JoinHandle<()>>,
     traffic_until: Option<Time>,
-    truths: Vec<ThreadTruth>,
+    /// By thread.
+    truths: Vec<Option<ThreadTruth>>,
     /// Whether each thread has its own descriptor table.
     pub tables: Tables,
 }
@@ -177,7 +178,8 @@ impl Fleet {
                 tables = Tables::Shared;
             }
         }
-        Ok(Fleet { orders, edge, gauges, threads: handles, traffic_until: None, truths: Vec::new(), tables })
+        let truths = (0..threads).map(|_| None).collect();
+        Ok(Fleet { orders, edge, gauges, threads: handles, traffic_until: None, truths, tables })
     }
 
     fn tell_all(&mut self, mail: impl Fn() -> Mail) {
@@ -233,10 +235,10 @@ impl Fleet {
         let mut mail = Vec::new();
         self.edge.receive(&mut mail);
         let mut seconds = Vec::new();
-        for (_, mail) in mail {
+        for (from, mail) in mail {
             match mail {
                 Mail::Second { until, second } => seconds.push((until, *second)),
-                Mail::Truth(truth) => self.truths.push(*truth),
+                Mail::Truth(truth) => self.truths[from] = Some(*truth),
                 _ => {}
             }
         }
@@ -250,19 +252,28 @@ impl Fleet {
 
     /// Whether every thread has answered [`Fleet::hand_over`]. Call [`Fleet::seconds`] to make progress.
     pub fn has_handed_over(&self) -> bool {
-        self.truths.len() == self.threads.len()
+        self.truths.iter().all(Option::is_some)
     }
 
-    /// Ends the threads; connections are reset. Gives what they measured, if they have handed it over.
-    pub fn stop(mut self) -> FleetFigures {
+    /// Ends the threads; connections are reset. Gives what they measured; a thread that has not handed it over is an error,
+    /// for without it no message can be told lost from delivered.
+    pub fn stop(mut self) -> Result<FleetFigures, ThreadSilent> {
         self.tell_all(|| Mail::Stop);
         for thread in std::mem::take(&mut self.threads) {
             // A thread that panicked has said so on standard error.
             let _ = thread.join();
         }
-        join(&self.orders, &self.truths, self.traffic_until)
+        let truths = self.truths.into_iter().enumerate();
+        let truths: Vec<_> =
+            truths.map(|(thread, truth)| truth.ok_or(ThreadSilent(thread))).collect::<Result<_, _>>()?;
+        Ok(join(&self.orders, &truths, self.traffic_until))
     }
 }
+
+/// A client thread did not hand over what it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("client thread {0} ended or hung without handing over what it measured")]
+pub struct ThreadSilent(usize);
 
 /// Brings the halves of the truth together: every planned message gets its one class.
 fn join(orders: &Orders, truths: &[ThreadTruth], until: Option<Time>) -> FleetFigures {

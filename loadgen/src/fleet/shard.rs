@@ -66,7 +66,18 @@ pub(super) struct FleetShard {
     back_at: Time,
     /// The target was taken away.
     is_gone: bool,
-    ending: bool,
+    ending: Ending,
+}
+
+/// How far the end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It was not asked for.
+    No,
+    /// Everything is to be handed over as soon as nothing is due any more.
+    Asked,
+    /// All is handed over; nothing counts any more.
+    HandedOver,
 }
 
 /// One traffic plan on one thread.
@@ -125,7 +136,7 @@ impl FleetShard {
             prune_at: Time(0),
             back_at: Time(0),
             is_gone: false,
-            ending: false,
+            ending: Ending::No,
         }
     }
 
@@ -460,7 +471,7 @@ impl FleetShard {
         client.state = State::Idle;
         client.conn = None;
         client.attempts = client.attempts.saturating_add(1);
-        if !self.ending {
+        if self.ending == Ending::No {
             io.set_timer(io.now() + pause, timer_key(TIMER_RECONNECT, local, 0));
         }
     }
@@ -498,6 +509,14 @@ impl FleetShard {
             let plan = &self.orders.traffic[index];
             traffic.schedule = Some(Schedule::new(plan, at, self.orders.seed ^ index as u64));
             traffic.schedule_next(self.orders.threads, self.thread);
+        }
+    }
+
+    /// A thread that was kept from running may still owe the attempts of its last moments: they are made, or missed, first.
+    fn hand_over_if_done(&mut self, io: &mut Io<Mail>) {
+        if self.ending == Ending::Asked && self.traffic.iter().all(|traffic| traffic.next_due.is_none()) {
+            self.hand_over(io);
+            self.ending = Ending::HandedOver;
         }
     }
 
@@ -540,7 +559,8 @@ impl Application for FleetShard {
     }
 
     fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
-        let Some(local) = self.owner(conn) else { return input.len() };
+        let owner = self.owner(conn).filter(|_| self.ending != Ending::HandedOver);
+        let Some(local) = owner else { return input.len() };
         let mut taken = 0;
         if self.clients[local as usize].state == State::Upgrading {
             taken = self.answer(local, conn, input, io);
@@ -585,10 +605,7 @@ impl Application for FleetShard {
                     traffic.next_due = traffic.next_due.filter(|due| *due < at);
                 }
             }
-            Mail::HandOver => {
-                self.ending = true;
-                self.hand_over(io);
-            }
+            Mail::HandOver => self.ending = Ending::Asked,
             Mail::Stop => io.stop(),
             Mail::Second { .. } | Mail::Truth(_) => {}
         }
@@ -598,7 +615,9 @@ impl Application for FleetShard {
         let (kind, local) = (key >> 62, key as u32);
         let client = &self.clients[local as usize];
         match kind {
-            TIMER_RECONNECT if client.state == State::Idle && !self.ending => self.connect(local, io),
+            TIMER_RECONNECT if client.state == State::Idle && self.ending == Ending::No => {
+                self.connect(local, io)
+            }
             TIMER_CONNECT_TIMEOUT => {
                 let same_attempt = u64::from(client.attempts) == key >> 32 & 0xFF;
                 if let Some(conn) = client.conn
@@ -622,6 +641,7 @@ impl Application for FleetShard {
         self.acknowledge(io);
         self.end_of_second(io);
         self.prune(io.now());
+        self.hand_over_if_done(io);
     }
 
     fn deadline(&self) -> Option<Time> {
