@@ -46,6 +46,18 @@ impl RuleClock {
         self.pieces.push(Piece { begin, rule_begin, real, stands_for });
     }
 
+    /// The present phase goes on under its factor for at least `by` on the wall, to the next whole scrape.
+    pub fn prolong(&mut self, by: Duration) {
+        let interval = self.interval;
+        if let Some(piece) = self.pieces.last_mut() {
+            let factor = piece.factor();
+            let slots = (by.as_secs_f64() * factor / interval.as_secs_f64()).ceil();
+            let more = interval.mul_f64(slots);
+            piece.stands_for += more;
+            piece.real += more.div_f64(factor);
+        }
+    }
+
     /// Rule time at a moment on the wall.
     pub fn rule_time(&self, at: Time) -> Millis {
         let index = self.pieces.partition_point(|piece| piece.begin <= at).saturating_sub(1);
@@ -124,6 +136,19 @@ mod tests {
         clock.begin_phase(wall(121.0), seconds(5), seconds(60));
         assert_eq!(clock.rule_time(wall(122.0)), Millis(1_212_000));
         assert_eq!(clock.next_slot(), Some((wall(122.25), Millis(1_215_000))));
+    }
+
+    #[test]
+    fn a_prolonged_phase_keeps_its_pace_and_ends_with_a_scrape() {
+        let mut clock = RuleClock::new(false, Millis(0), seconds(15));
+        clock.begin_phase(wall(100.0), seconds(20), seconds(1200));
+        (0..80).for_each(|_| clock.slot_done());
+        assert_eq!(clock.next_slot(), None);
+        clock.prolong(Duration::from_millis(600));
+        assert_eq!(clock.next_slot(), Some((wall(120.25), Millis(1_215_000))));
+        (0..3).for_each(|_| clock.slot_done());
+        assert_eq!(clock.next_slot(), None, "600 ms are 36 s, which is three scrapes");
+        assert_eq!(clock.rule_time(wall(120.5)), Millis(1_230_000));
     }
 
     #[test]

@@ -182,6 +182,7 @@ impl Conductor<'_> {
             }
             self.phase(phase, &mut state).await;
         }
+        self.prolong(&mut state).await;
         self.settle(&mut state).await;
         self.progress.done();
         self.hand_over(&mut state).await;
@@ -304,6 +305,25 @@ impl Conductor<'_> {
             log.end = end;
         }
         self.progress.phase_done(phase, state.phases.last());
+    }
+
+    /// Lets the last phase go on, for at most `settle`, while an alert is pending of which nobody can say yet whether it fires.
+    async fn prolong(&mut self, state: &mut State) {
+        let (expect, background) = (&self.scenario.expect, &self.scenario.alerts.background);
+        let undecided = |watch: &Watch| assertions::verdict::is_undecided(&watch.events, expect, background);
+        if state.cut.is_some() || state.phases.is_empty() || !undecided(&self.watch) {
+            return;
+        }
+        self.clock.prolong(self.scenario.settle);
+        self.progress.prolonged(self.scenario.settle);
+        let until = Time::now() + self.scenario.settle;
+        while state.cut.is_none() && Time::now() < until && undecided(&self.watch) {
+            self.wait(TICK, state).await;
+        }
+        self.finish_scrape(state).await;
+        if let Some(log) = state.phases.last_mut() {
+            log.end = Time::now();
+        }
     }
 
     /// Puts the scenario's silences of this phase in force.

@@ -67,6 +67,15 @@ impl Progress {
         ));
     }
 
+    /// The last phase goes on because an alert is pending.
+    pub fn prolonged(&mut self, at_most: Duration) {
+        self.line(&format!(
+            "{:<10} …  an alert is pending: watched for up to {} more",
+            self.phase,
+            format_duration(at_most)
+        ));
+    }
+
     /// A phase is over.
     pub fn phase_done(&self, phase: &Phase, log: Option<&PhaseLog>) {
         let faults = log.map_or(&[][..], |log| &log.faults);

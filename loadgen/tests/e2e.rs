@@ -124,6 +124,27 @@ fn an_alert_that_fires_uncalled_or_not_at_all_fails_the_run() {
 }
 
 #[test]
+fn an_alert_pending_at_the_end_is_watched_until_it_is_decided() {
+    let rule = |hold: &str| {
+        format!(
+            "groups: [{{name: g, rules: [{{alert: A, expr: 'sum(rate(im_gateway_messages_delivered_total[3s])) > 250', for: {hold}}}]}}]\n"
+        )
+    };
+    let body = "alerts: {rules: [rules.yml], scrape_interval: 1s, evaluation_interval: 1s}\nsettle: 6s\nphases: [{name: busy, for: 3s, load: 2x}]\n";
+    let place = Place::new("pending", &small(body));
+    std::fs::write(place.0.join("rules.yml"), rule("4s")).unwrap();
+    let output = place.run(&["run", "run.yaml"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(111), "{stdout}{}", text(&output.stderr));
+    assert!(stdout.contains("fired in busy"), "fired while the phase was prolonged: {stdout}");
+    std::fs::write(place.0.join("rules.yml"), rule("10m")).unwrap();
+    let output = place.run(&["run", "run.yaml"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(111), "nobody can know: {stdout}");
+    assert!(stdout.contains("no data"), "{stdout}");
+}
+
+#[test]
 fn wrong_input_is_refused_with_every_place_and_nothing_is_started() {
     let place = Place::new(
         "wrong",
