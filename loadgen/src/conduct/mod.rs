@@ -1,0 +1,315 @@
+//! The run itself: one loop that connects, breaks, heals, scrapes and listens for signals, in the order of time.
+
+mod passing;
+mod phases;
+
+use crate::clock::RuleClock;
+use crate::fleet::Fleet;
+use crate::fleet::figures::{FleetFigures, Second};
+use crate::progress::Progress;
+use crate::scrape::Scraper;
+use crate::target::OwnGateway;
+use crate::watch::{Past, WarmUp, Watch};
+use assertions::time::Millis;
+use chaos::active::{Active, Target as ChaosTarget};
+use chaos::journal::Journal;
+use scenarios::scenario::Scenario;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+use wire::sys::Signals;
+use wire::time::Time;
+
+/// How far ahead of its begin a phase is announced to the clients' threads.
+const ANNOUNCE: Duration = Duration::from_millis(5);
+/// How often fleet, target and signals are looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// Longest time for all clients to connect, beyond what the plan takes.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest warm-up: whatever is unhealthy then is judged.
+const WARM_UP_MAX: Duration = Duration::from_secs(30);
+/// How often health is looked at meanwhile.
+const WARM_UP_EVERY: Duration = Duration::from_millis(500);
+/// A gateway's fault lives this much longer than planned before it ends by itself.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// Longest wait for a scrape, and the share of the slot distance.
+const SCRAPE_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
+/// A fault as it went.
+#[derive(Debug, Clone, Default)]
+pub struct FaultLog {
+    /// When it was asked for.
+    pub asked: Option<Time>,
+    /// When it took effect.
+    pub effective: Option<Time>,
+    /// When its end was proven.
+    pub healed: Option<Time>,
+    /// The proof, or why there is none.
+    pub proof: String,
+}
+
+/// A phase as it went.
+#[derive(Debug, Clone)]
+pub struct PhaseLog {
+    /// Its begin on the wall.
+    pub begin: Time,
+    /// Its end: heals proven.
+    pub end: Time,
+    /// In the order of the scenario.
+    pub faults: Vec<FaultLog>,
+}
+
+/// Why a run did not go its whole way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// A signal.
+    Interrupted,
+    /// Something is pending or firing that no fault of ours has caused.
+    ActiveBeforeFault(Vec<String>),
+}
+
+/// All that a run left behind.
+pub struct Facts {
+    /// When the first client connected.
+    pub start: Time,
+    /// When all were in.
+    pub connected: Time,
+    /// Clients that were in by then.
+    pub clients_in: u64,
+    /// Begin of the first phase.
+    pub first_phase: Time,
+    /// The end of everything.
+    pub end: Time,
+    /// Phases that began.
+    pub phases: Vec<PhaseLog>,
+    /// What the clients measured.
+    pub figures: FleetFigures,
+    /// By the end of each second.
+    pub seconds: BTreeMap<Time, (Second, u64)>,
+    /// Rule time.
+    pub clock: RuleClock,
+    /// Rules and routes.
+    pub watch: Watch,
+    /// What cut the run short.
+    pub cut: Option<Cut>,
+    /// Things that went wrong and must be in the report.
+    pub incidents: Vec<String>,
+    /// The target ended by itself.
+    pub target_died: bool,
+    /// Faults whose end is not proven.
+    pub unhealed: Vec<String>,
+    /// Attempts to connect, and those that failed.
+    pub connects: (u64, u64),
+    /// Attempts that failed until all clients were in.
+    pub failed_at_first: u64,
+    /// CPU time of this process over the run.
+    pub cpu: Duration,
+}
+
+/// A run under way.
+pub struct Conductor<'a> {
+    /// What is to be done.
+    pub scenario: &'a Scenario,
+    /// The clients.
+    pub fleet: Fleet,
+    /// The gateway, where we started it.
+    pub gateway: Option<OwnGateway>,
+    /// What faults act on.
+    pub target: ChaosTarget,
+    /// Reads its metrics.
+    pub scraper: Scraper,
+    /// Rules and routes.
+    pub watch: Watch,
+    /// Rule time.
+    pub clock: RuleClock,
+    /// The past to lay.
+    pub past: Past,
+    /// What is broken, on disk.
+    pub journal: Journal,
+    /// Ctrl-C.
+    pub signals: Signals,
+    /// What the user sees meanwhile.
+    pub progress: Progress,
+    /// Clients of the population.
+    pub clients: u64,
+}
+
+type Scrape = Pin<Box<dyn Future<Output = Result<String, crate::scrape::ScrapeError>>>>;
+
+/// What the loop keeps about the run so far.
+struct State {
+    start: Time,
+    phases: Vec<PhaseLog>,
+    active: Vec<(usize, usize, Active)>,
+    seconds: BTreeMap<Time, (Second, u64)>,
+    cut: Option<Cut>,
+    incidents: Vec<String>,
+    target_died: bool,
+    unhealed: Vec<String>,
+    /// Stamp, factor, begin.
+    scraping: Option<(Millis, f64, Time, Scrape)>,
+}
+
+impl Conductor<'_> {
+    /// Runs the scenario from the first connect to the last settled message. Whatever happens, every fault is healed.
+    pub async fn run(mut self) -> io::Result<Facts> {
+        let cpu_before = cpu_time();
+        let mut state = State {
+            start: Time::now(),
+            phases: Vec::new(),
+            active: Vec::new(),
+            seconds: BTreeMap::new(),
+            cut: None,
+            incidents: Vec::new(),
+            target_died: false,
+            unhealed: Vec::new(),
+            scraping: None,
+        };
+        self.connect(&mut state).await;
+        let (connected, clients_in) = (Time::now(), self.fleet.count(|gauges| gauges.connected.get()));
+        let failed_at_first = self.fleet.count(|gauges| gauges.connect_failed.get());
+        self.progress.connected(clients_in, self.clients, connected.since(state.start));
+        let begin = Time::now() + ANNOUNCE;
+        self.fleet.begin_traffic(begin);
+        if state.cut.is_none() {
+            self.warm_up(&mut state).await;
+        }
+        let first_phase = Time::now();
+        for phase in 0..self.scenario.phases.len() {
+            if state.cut.is_some() {
+                break;
+            }
+            self.phase(phase, &mut state).await;
+        }
+        self.prolong(&mut state).await;
+        self.settle(&mut state).await;
+        self.progress.done();
+        self.hand_over(&mut state).await;
+        let connects = (
+            self.fleet.count(|gauges| gauges.connect_attempts.get()),
+            self.fleet.count(|gauges| gauges.connect_failed.get()),
+        );
+        let figures = self.fleet.stop();
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop(Duration::from_secs(8));
+        }
+        if let Err(error) = self.journal.close() {
+            state.incidents.push(format!("the journal could not be closed: {error}"));
+        }
+        Ok(Facts {
+            start: state.start,
+            connected,
+            clients_in,
+            first_phase,
+            end: Time::now(),
+            phases: state.phases,
+            figures: figures.map_err(io::Error::other)?,
+            seconds: state.seconds,
+            clock: self.clock,
+            watch: self.watch,
+            cut: state.cut,
+            incidents: state.incidents,
+            target_died: state.target_died,
+            unhealed: state.unhealed,
+            connects,
+            failed_at_first,
+            cpu: cpu_time().saturating_sub(cpu_before),
+        })
+    }
+
+    async fn connect(&mut self, state: &mut State) {
+        let rate = self.scenario.population.iter().filter_map(|population| population.connect_rate.as_ref());
+        let rate = rate.map(|rate| rate.value.per_second).fold(f64::INFINITY, f64::min);
+        let planned = Duration::from_secs_f64(self.clients as f64 / rate.max(1.0));
+        self.fleet.connect(state.start);
+        let until = Time::now() + planned + CONNECT_PATIENCE;
+        while self.fleet.count(|gauges| gauges.connected.get()) < self.clients && Time::now() < until {
+            if state.cut.is_some() {
+                return;
+            }
+            self.progress.connecting(self.fleet.count(|gauges| gauges.connected.get()), self.clients);
+            self.wait(TICK, state).await;
+        }
+        let missing = self.clients - self.fleet.count(|gauges| gauges.connected.get()).min(self.clients);
+        if missing > 0 && state.cut.is_none() {
+            state.incidents.push(format!("{missing} of {} clients could not connect", self.clients));
+        }
+    }
+
+    /// Waits until the target has been healthy for the warm-up's length, measures its rates over it, and lays the past from them.
+    async fn warm_up(&mut self, state: &mut State) {
+        let (length, until) = (self.scenario.history.warmup, Time::now() + WARM_UP_MAX);
+        let mut scrapes: VecDeque<(Time, String)> = VecDeque::new();
+        let mut unhealthy = Vec::new();
+        while state.cut.is_none() {
+            let at = Time::now();
+            match self.scraper.scrape().await {
+                Ok(text) => scrapes.push_back((at, text)),
+                Err(error) => unhealthy = vec![error.to_string()],
+            }
+            // The latest scrape that lies a whole warm-up back is where the rates begin.
+            while scrapes.get(1).is_some_and(|(earlier, _)| at.since(*earlier) >= length) {
+                scrapes.pop_front();
+            }
+            if let (Some((first, begin)), Some((last, end))) = (scrapes.front(), scrapes.back())
+                && last.since(*first) >= length
+            {
+                let warm_up = WarmUp { begin, end, span: last.since(*first) };
+                let is_last = at >= until;
+                match self.watch.lay_past(&warm_up, self.past, is_last) {
+                    Ok(conditions) if conditions.is_empty() => return,
+                    Ok(conditions) => unhealthy = conditions,
+                    Err(error) => unhealthy = vec![error],
+                }
+            }
+            if at >= until {
+                let what = unhealthy.join(", ");
+                return state
+                    .incidents
+                    .push(format!("the warm-up ended after {WARM_UP_MAX:?} without health: {what}"));
+            }
+            self.wait(WARM_UP_EVERY, state).await;
+        }
+    }
+
+    /// Traffic stops; waits until nothing more can arrive.
+    async fn settle(&mut self, state: &mut State) {
+        self.fleet.end_traffic(Time::now());
+        self.heal_all(state).await;
+        let patience = if state.cut.is_some() { Duration::from_secs(1) } else { self.scenario.settle_max };
+        let until = Time::now() + patience;
+        let (mut seen, mut quiet_since) = (0, Time::now());
+        while Time::now() < until {
+            let count = |of: fn(&crate::fleet::figures::Gauges) -> u64| self.fleet.count(of);
+            let (sent, confirmed, delivered) =
+                (count(|g| g.sent.get()), count(|g| g.confirmed.get()), count(|g| g.delivered.get()));
+            if sent == confirmed + count(|g| g.refused.get()) && delivered == confirmed {
+                break;
+            }
+            if delivered != seen {
+                (seen, quiet_since) = (delivered, Time::now());
+            }
+            let all_back = count(|g| g.connected.get()) == self.clients;
+            if all_back && Time::now().since(quiet_since) >= self.scenario.settle {
+                break;
+            }
+            self.progress.settling(confirmed.saturating_sub(delivered));
+            self.wait(TICK, state).await;
+        }
+    }
+
+    async fn hand_over(&mut self, state: &mut State) {
+        self.fleet.hand_over();
+        let until = Time::now() + Duration::from_secs(10);
+        while !self.fleet.has_handed_over() && Time::now() < until {
+            self.take_seconds(state);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+fn cpu_time() -> Duration {
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(cpu.tv_sec.unsigned_abs(), u32::try_from(cpu.tv_nsec).unwrap_or(0))
+}

@@ -1,0 +1,106 @@
+//! Time passing: scrapes on their slots, seconds taken in, the target and the signals watched.
+
+use super::{Conductor, Cut, SCRAPE_TIMEOUT_MAX, State, TICK};
+use crate::target::OwnGateway;
+use std::time::Duration;
+use wire::sys::Signal;
+use wire::time::Time;
+
+impl Conductor<'_> {
+    pub(super) async fn wait(&mut self, length: Duration, state: &mut State) {
+        self.until(Time::now() + length, state).await;
+    }
+
+    /// Lets time pass until `at`, doing what is due meanwhile. Returns early if the run is cut short.
+    pub(super) async fn until(&mut self, at: Time, state: &mut State) {
+        loop {
+            self.begin_slot(state);
+            let now = Time::now();
+            let slot = self.clock.next_slot().map(|(wall, _)| wall).filter(|_| state.scraping.is_none());
+            // A slot at the very moment still belongs before it.
+            if now >= at && slot.is_none_or(|slot| slot > at) || state.cut.is_some() {
+                return;
+            }
+            let next = [Some(at.max(now)), slot, Some(now + TICK)].into_iter().flatten().min().unwrap_or(at);
+            self.pass(next.since(now), state).await;
+            self.take_seconds(state);
+            self.look_at_target(state);
+            if matches!(self.signals.next(), Some(Signal::Interrupt | Signal::Terminate)) {
+                state.cut.get_or_insert(Cut::Interrupted);
+            }
+        }
+    }
+
+    /// Sleeps, unless a scrape ends.
+    async fn pass(&mut self, length: Duration, state: &mut State) {
+        let scraping = state.scraping.as_mut();
+        tokio::select! {
+            () = tokio::time::sleep(length) => {}
+            (at, factor, begin, result) = async {
+                match scraping {
+                    Some((at, factor, begin, scrape)) => (*at, *factor, *begin, scrape.await),
+                    None => std::future::pending().await,
+                }
+            } => {
+                state.scraping = None;
+                self.watch.slot(at, result.ok().as_deref(), factor, Time::now().since(begin));
+            }
+        }
+    }
+
+    /// Begins the scrape that is due; one that finds the last still under way is a gap.
+    fn begin_slot(&mut self, state: &mut State) {
+        while let Some((wall, at)) = self.clock.next_slot().filter(|(wall, _)| *wall <= Time::now()) {
+            self.clock.slot_done();
+            let late = Time::now().since(wall) > self.clock.slot_distance();
+            if state.scraping.is_some() || late {
+                self.watch.gap(at);
+                continue;
+            }
+            let scraper = self.scraper.clone();
+            let timeout = self.clock.slot_distance().mul_f64(0.9).min(SCRAPE_TIMEOUT_MAX);
+            let scrape = async move {
+                match tokio::time::timeout(timeout, scraper.scrape()).await {
+                    Ok(result) => result,
+                    Err(_) => Err(crate::scrape::ScrapeError::Late),
+                }
+            };
+            state.scraping = Some((at, self.clock.factor(), Time::now(), Box::pin(scrape)));
+        }
+    }
+
+    pub(super) async fn finish_scrape(&mut self, state: &mut State) {
+        self.begin_slot(state);
+        if let Some((at, factor, begin, scrape)) = state.scraping.take() {
+            let result = scrape.await;
+            self.watch.slot(at, result.ok().as_deref(), factor, Time::now().since(begin));
+        }
+    }
+
+    pub(super) fn take_seconds(&mut self, state: &mut State) {
+        let connected = self.fleet.count(|gauges| gauges.connected.get());
+        for (until, second) in self.fleet.seconds() {
+            let (sum, clients) = state.seconds.entry(until).or_default();
+            sum.latency.merge(&second.latency);
+            sum.send_lag.merge(&second.send_lag);
+            sum.sent += second.sent;
+            sum.delivered += second.delivered;
+            sum.due += second.due;
+            *clients = connected;
+        }
+        if let Some((_, (second, clients))) = state.seconds.iter().next_back() {
+            self.progress.second(second, *clients, &self.watch.events);
+        }
+    }
+
+    fn look_at_target(&mut self, state: &mut State) {
+        let killed_by_us = state.active.iter().any(|(_, _, active)| active.has_killed());
+        if state.target_died || killed_by_us {
+            return;
+        }
+        if let Some(how) = self.gateway.as_mut().and_then(OwnGateway::ended) {
+            state.target_died = true;
+            state.incidents.push(format!("the gateway ended by itself ({how}); the run went on without it"));
+        }
+    }
+}

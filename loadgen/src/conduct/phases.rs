@@ -1,0 +1,183 @@
+//! A phase: its faults put in and taken out on time, every one of them proven healed at its end.
+
+use super::{ANNOUNCE, Conductor, Cut, FaultLog, LEASE_MARGIN, PhaseLog, State, TICK};
+use crate::target::OwnGateway;
+use crate::watch::Watch;
+use assertions::matcher::Matcher;
+use chaos::active::{Active, Fault};
+use chaos::plan::{Action, Step, Window, steps};
+use scenarios::span::Spanned;
+use std::io;
+use wire::time::Time;
+
+impl Conductor<'_> {
+    pub(super) async fn phase(&mut self, index: usize, state: &mut State) {
+        let scenario = self.scenario;
+        let phase = &scenario.phases[index];
+        if let Some(cut) = self.active_before_first_fault(index) {
+            state.cut = Some(cut);
+            return;
+        }
+        let begin = Time::now() + ANNOUNCE;
+        self.fleet.begin_phase(begin, phase.load);
+        self.clock.begin_phase(begin, phase.real, phase.stands_for);
+        self.silence(index, begin);
+        let faults = vec![FaultLog::default(); phase.faults.len()];
+        state.phases.push(PhaseLog { begin, end: begin + phase.real, faults });
+        let windows: Vec<Window> = phase.faults.iter().map(|fault| window(phase, fault)).collect();
+        self.progress.phase(phase);
+        for step in steps(&windows, phase.real) {
+            self.until(begin + step.at, state).await;
+            if state.cut.is_some() {
+                break;
+            }
+            self.step(index, &step, state).await;
+        }
+        if state.cut.is_none() {
+            self.until(begin + phase.real, state).await;
+        }
+        self.finish_scrape(state).await;
+        self.heal_all(state).await;
+        let end = Time::now();
+        if let Some(log) = state.phases.last_mut() {
+            log.end = end;
+        }
+        self.progress.phase_done(phase, state.phases.last());
+    }
+
+    /// Lets the last phase go on, for at most `settle`, while an alert is pending of which nobody can say yet whether it fires.
+    pub(super) async fn prolong(&mut self, state: &mut State) {
+        let (expect, background) = (&self.scenario.expect, &self.scenario.alerts.background);
+        let undecided = |watch: &Watch| assertions::verdict::is_undecided(&watch.events, expect, background);
+        if state.cut.is_some() || state.phases.is_empty() || !undecided(&self.watch) {
+            return;
+        }
+        self.clock.prolong(self.scenario.settle);
+        self.progress.prolonged(self.scenario.settle);
+        let until = Time::now() + self.scenario.settle;
+        while state.cut.is_none() && Time::now() < until && undecided(&self.watch) {
+            self.wait(TICK, state).await;
+        }
+        self.finish_scrape(state).await;
+        if let Some(log) = state.phases.last_mut() {
+            log.end = Time::now();
+        }
+    }
+
+    /// Puts the scenario's silences of this phase in force.
+    fn silence(&mut self, index: usize, begin: Time) {
+        let from = self.clock.rule_time(begin);
+        let until = from.after(self.scenario.phases[index].stands_for);
+        for silence in self.scenario.alerts.silences.iter().filter(|silence| silence.during.contains(index)) {
+            // Checked when the scenario was prepared.
+            let read = |text: &Spanned<String>| Matcher::parse_all(&text.value).unwrap_or_default();
+            self.watch.silence(silence.matchers.iter().flat_map(read).collect(), from, until);
+        }
+    }
+
+    /// Before the first fault nothing may be pending or firing, or its cause could not be told.
+    fn active_before_first_fault(&self, index: usize) -> Option<Cut> {
+        let first = self.scenario.phases.iter().position(|phase| !phase.faults.is_empty())?;
+        if index != first {
+            return None;
+        }
+        let background = &self.scenario.alerts.background;
+        let active =
+            assertions::verdict::active_before_fault(&self.watch.events, self.watch.last, background);
+        let names: Vec<String> = active.iter().map(|episode| episode.name().to_owned()).collect();
+        (!names.is_empty()).then_some(Cut::ActiveBeforeFault(names))
+    }
+
+    async fn step(&mut self, phase: usize, step: &Step, state: &mut State) {
+        match step.action {
+            Action::Inject(fault) => self.inject(phase, fault, state).await,
+            Action::Heal(fault) => {
+                // The scrape that closes the phase must not see the healed target.
+                self.finish_scrape(state).await;
+                if let Some(place) = state.active.iter().position(|(p, f, _)| (*p, *f) == (phase, fault)) {
+                    let (_, _, active) = state.active.swap_remove(place);
+                    self.heal(phase, fault, active, state).await;
+                }
+            }
+        }
+    }
+
+    async fn inject(&mut self, phase: usize, index: usize, state: &mut State) {
+        let planned = &self.scenario.phases[phase].faults[index];
+        let fault = crate::faults::runnable(&planned.kind);
+        let name = planned.name.value.clone();
+        if let Err(error) = self.journal.inject(&name, &self.target.base_url) {
+            return state
+                .incidents
+                .push(format!("{name} was not put in: its journal cannot be written: {error}"));
+        }
+        let lease = self.scenario.phases[phase].real + LEASE_MARGIN;
+        self.fleet.disturbed(Time::now());
+        if fault == Fault::Kill {
+            self.fleet.is_gone();
+        }
+        match fault.inject(&self.target, lease).await {
+            Ok(active) => {
+                let log = &mut state.phases[phase].faults[index];
+                (log.asked, log.effective) = (Some(active.asked), Some(active.effective));
+                state.active.push((phase, index, active));
+            }
+            Err(error) => {
+                state.incidents.push(format!("{name} did not take effect: {error}"));
+                state.phases[phase].faults[index].proof = format!("never took effect: {error}");
+                // It may have taken effect in part, so it is healed all the same.
+                self.heal_blindly(fault, &name, state).await;
+            }
+        }
+    }
+
+    /// Takes out what may or may not be in force.
+    async fn heal_blindly(&mut self, fault: Fault, name: &str, state: &mut State) {
+        if let Fault::Gateway(fault) = fault {
+            match fault.heal(&self.target.http, &self.target.base_url).await {
+                Ok(_) => drop(self.journal.healed(name, &self.target.base_url)),
+                Err(error) => state.unhealed.push(format!("{name}: {error}")),
+            }
+        }
+    }
+
+    async fn heal(&mut self, phase: usize, index: usize, active: Active, state: &mut State) {
+        let name = self.scenario.phases[phase].faults[index].name.value.clone();
+        let gateway = self.gateway.as_mut();
+        let start = || match gateway {
+            Some(gateway) => gateway.start_again().map_err(io::Error::other),
+            None => Err(io::Error::other("not a gateway of ours")),
+        };
+        let log = &mut state.phases[phase].faults[index];
+        match active.heal(&self.target, start).await {
+            Ok(healed) => {
+                (log.healed, log.proof) = (Some(healed.at), healed.proof);
+                if active.has_killed() {
+                    self.fleet.is_back(healed.at);
+                }
+                if let Err(error) = self.journal.healed(&name, &self.target.base_url) {
+                    state.incidents.push(format!("the journal cannot be written: {error}"));
+                }
+            }
+            Err(error) => {
+                log.proof = format!("not proven: {error}");
+                state.unhealed.push(format!("{name}: {error}"));
+            }
+        }
+        self.target.pid = self.gateway.as_ref().map(OwnGateway::pid);
+    }
+
+    pub(super) async fn heal_all(&mut self, state: &mut State) {
+        while let Some((phase, fault, active)) = state.active.pop() {
+            self.heal(phase, fault, active, state).await;
+        }
+    }
+}
+
+/// When a fault is in force, wall time from its phase's begin.
+fn window(phase: &scenarios::scenario::Phase, fault: &scenarios::scenario::Fault) -> Window {
+    let begin = phase.to_wall(fault.at.value);
+    let length = crate::faults::length(fault);
+    let end = begin + phase.to_wall(length);
+    Window { begin, end: (end < phase.real).then_some(end) }
+}
