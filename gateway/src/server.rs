@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use wire::shard::event_loop::{self, Tables};
 use wire::shard::mailbox::{self, Mailbox};
-use wire::shard::{Application, ShardIndex};
+use wire::shard::{Application, Seats, ShardIndex};
 use wire::sys::{Signal, Signals};
 use wire::time::Time;
 
@@ -105,7 +105,7 @@ impl Server {
         let edge = mailboxes.pop().ok_or_else(|| StartError::Shards(io::Error::other("no mailboxes")))?;
         let config = event_loop::Config {
             listen: Some(reserved.address),
-            connections_max: connections_max.div_ceil(shards),
+            seats: Seats::new(connections_max),
             timer_slack: Duration::from_micros(50),
         };
         let address = reserved.address;
@@ -236,10 +236,12 @@ fn spawn<A: Application<Mail = Mail>>(
 /// Number of shards and of connections over all of them.
 fn size(flags: &Flags) -> Result<(usize, usize), StartError> {
     let per_shard = raise_descriptor_limit().saturating_sub(DESCRIPTORS_KEPT).max(1) as usize;
+    // The kernel spreads connections by a hash, not evenly: a shard needs some room above its share.
+    let share = per_shard - per_shard / 20;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let connections_max = flags.connections_max.unwrap_or(per_shard * cores);
+    let connections_max = flags.connections_max.unwrap_or(share * cores);
     let shards = match flags.shards {
-        0 => cores.max(connections_max.div_ceil(per_shard)),
+        0 => cores.max(connections_max.div_ceil(share)),
         shards => shards,
     };
     if shards > SHARDS_MAX {

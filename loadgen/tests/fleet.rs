@@ -153,3 +153,18 @@ fn a_fleet_that_has_not_handed_over_has_no_figures() {
     let fleet = Fleet::start(orders(closed, 10, 1000.0, Recipients::RandomUser)).unwrap();
     assert!(fleet.stop().unwrap_err().to_string().contains("client thread 0"));
 }
+
+/// The kernel spreads connections by a hash: a bound per shard would turn some away while others have room.
+#[test]
+fn a_gateway_takes_as_many_connections_as_it_may_however_they_fall() {
+    let gateway = gateway(&["--shards", "4", "--connections-max", "100"]);
+    let mut fleet = Fleet::start(orders(gateway.address, 100, 1.0, Recipients::RandomUser)).unwrap();
+    fleet.connect(Time::now());
+    wait(&mut fleet, "connects", |fleet| fleet.count(|gauges| gauges.connected.get()) == 100);
+    assert_eq!(fleet.count(|gauges| gauges.connect_failed.get()), 0);
+    let one_more = std::net::TcpStream::connect(gateway.address).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        std::io::Read::read(&mut stream, &mut [0])
+    });
+    assert_eq!(one_more.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use wire::http::Request;
 use wire::shard::event_loop::{Config, reserve, run};
-use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex, mailbox};
+use wire::shard::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex, mailbox};
 use wire::time::Time;
 use wire::ws::endpoint::{Endpoint, Event, Role};
 use wire::ws::frame::{self, Opcode};
@@ -119,7 +119,7 @@ fn target(every: u64, last_swap: u64) -> SocketAddr {
     let address = reserved.address;
     let shard = mailbox::network(2).unwrap().swap_remove(0);
     let config =
-        Config { listen: Some(address), connections_max: 1000, timer_slack: Duration::from_micros(50) };
+        Config { listen: Some(address), seats: Seats::unlimited(), timer_slack: Duration::from_micros(50) };
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let _held = reserved;

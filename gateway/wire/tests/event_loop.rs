@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use wire::shard::event_loop::{Config, reserve, run};
-use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex, mailbox};
+use wire::shard::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex, mailbox};
 
 enum Mail {
     Stop,
@@ -64,8 +64,11 @@ fn start(connections_max: usize) -> Server {
     let mut mailboxes = mailbox::network(2).unwrap();
     let edge = mailboxes.pop().unwrap();
     let shard = mailboxes.pop().unwrap();
-    let config =
-        Config { listen: Some(reserved.address), connections_max, timer_slack: Duration::from_nanos(1) };
+    let config = Config {
+        listen: Some(reserved.address),
+        seats: Seats::new(connections_max),
+        timer_slack: Duration::from_nanos(1),
+    };
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         run(&config, shard, || Echo, |tables| ready.send(tables.map(drop)).unwrap())

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use wire::shard::Seats;
 use wire::shard::event_loop::{self, Tables};
 use wire::shard::mailbox::{self, Mailbox};
 use wire::time::Time;
@@ -154,7 +155,7 @@ impl Fleet {
         let gauges: Vec<Arc<Gauges>> = (0..threads).map(|_| Arc::default()).collect();
         let config = event_loop::Config {
             listen: None,
-            connections_max: usize::MAX,
+            seats: Seats::unlimited(),
             timer_slack: Duration::from_nanos(1),
         };
         let (ready, readiness) = mpsc::channel();

@@ -3,7 +3,7 @@
 use super::io::{Connect, State};
 use super::mailbox::Mailbox;
 use super::table::ShardFd;
-use super::{Application, Closed, ConnId, Io, Origin, ShardIndex};
+use super::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex};
 use crate::sys;
 use crate::time::Time;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -34,8 +34,8 @@ const LISTENER: u64 = u64::MAX - 1;
 pub struct Config {
     /// Address to listen on, shared with the other shards by SO_REUSEPORT; `None`: this shard only connects.
     pub listen: Option<SocketAddr>,
-    /// Connections at which newcomers are reset at the door.
-    pub connections_max: usize,
+    /// Where none is free newcomers are reset at the door.
+    pub seats: Seats,
     /// The kernel's slack on this thread's timeouts; the default of 50 µs is too coarse for a load schedule.
     pub timer_slack: Duration,
 }
@@ -81,7 +81,7 @@ struct Loop<A: Application> {
     listener: Option<ShardFd>,
     /// Given up for a moment to accept, and reset, a connection when the table is full.
     spare: Option<ShardFd>,
-    connections_max: usize,
+    seats: Seats,
     sockets: Vec<Option<Socket>>,
     receive: Box<[u8]>,
     mail: Vec<(ShardIndex, A::Mail)>,
@@ -90,6 +90,8 @@ struct Loop<A: Application> {
 
 struct Socket {
     fd: ShardFd,
+    /// It was accepted and so takes a seat.
+    is_seated: bool,
     /// An incomplete frame, until the rest of it comes.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 24 on each idle connection")]
     tail: Option<Box<Vec<u8>>>,
@@ -109,7 +111,7 @@ impl<A: Application> Loop<A> {
             epoll,
             listener,
             spare: Some(spare()?),
-            connections_max: config.connections_max,
+            seats: config.seats.clone(),
             sockets: Vec::new(),
             receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
             mail: Vec::new(),
@@ -218,7 +220,9 @@ impl<A: Application> Loop<A> {
             }
             let ended = std::mem::take(&mut self.io.ended);
             for (conn, how) in ended {
-                self.sockets[conn.index as usize] = None;
+                if self.sockets[conn.index as usize].take().is_some_and(|socket| socket.is_seated) {
+                    self.seats.give_back();
+                }
                 self.application.closed(conn, how, &mut self.io);
                 self.io.release(conn);
             }
@@ -242,7 +246,7 @@ impl<A: Application> Loop<A> {
         for _ in 0..ACCEPTS_IN_A_ROW_MAX {
             let Some(listener) = &self.listener else { return };
             match rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok((fd, _)) if self.io.connections() >= self.connections_max => {
+                Ok((fd, _)) if !self.seats.take() => {
                     set_reset_on_close(&ShardFd::from(fd));
                     self.application.turned_away(&mut self.io);
                 }
@@ -276,8 +280,12 @@ impl<A: Application> Loop<A> {
     fn accepted(&mut self, fd: ShardFd, peer: SocketAddr) {
         let conn = self.io.allocate(State::Open);
         if self.register(conn, fd, EventFlags::IN | EventFlags::RDHUP) {
+            if let Some(Some(socket)) = self.sockets.get_mut(conn.index as usize) {
+                socket.is_seated = true;
+            }
             self.application.opened(conn, Origin::Accepted(peer), &mut self.io);
         } else {
+            self.seats.give_back();
             self.io.release(conn);
         }
     }
@@ -289,7 +297,7 @@ impl<A: Application> Loop<A> {
         }
         let added = epoll::add(&self.epoll, &fd, EventData::new_u64(conn.to_bits()), flags).is_ok();
         if added {
-            self.sockets[index] = Some(Socket { fd, tail: None });
+            self.sockets[index] = Some(Socket { fd, tail: None, is_seated: false });
         }
         added
     }

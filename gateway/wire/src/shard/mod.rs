@@ -7,10 +7,12 @@
 pub mod event_loop;
 mod io;
 pub mod mailbox;
+mod seats;
 mod table;
 pub mod timers;
 
 pub use io::{ConnId, Io};
+pub use seats::Seats;
 
 use std::net::SocketAddr;
 
