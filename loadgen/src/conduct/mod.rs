@@ -284,7 +284,8 @@ impl Conductor<'_> {
             let count = |of: fn(&crate::fleet::figures::Gauges) -> u64| self.fleet.count(of);
             let (sent, confirmed, delivered) =
                 (count(|g| g.sent.get()), count(|g| g.confirmed.get()), count(|g| g.delivered.get()));
-            if sent == confirmed + count(|g| g.refused.get()) && delivered == confirmed {
+            let all_answered = sent == confirmed + count(|g| g.refused.get());
+            if self.fleet.traffic_is_over() && all_answered && delivered == confirmed {
                 break;
             }
             if delivered != seen {

@@ -92,6 +92,8 @@ pub struct Gauges {
     pub received: Counter,
     /// Messages attempted more than 100 ms late, or missed.
     pub attempted_late: Counter,
+    /// Threads that have attempted, or missed, all there was until the traffic's end.
+    pub traffic_over: Counter,
 }
 
 /// What one phase measured, classes aside.

@@ -226,6 +226,11 @@ impl Fleet {
         self.tell_all(|| Mail::EndTraffic(at));
     }
 
+    /// Whether every thread has attempted, or missed, all that was due before the traffic's end.
+    pub fn traffic_is_over(&self) -> bool {
+        self.count(|gauges| gauges.traffic_over.get()) == self.threads.len() as u64
+    }
+
     /// A running count, summed over all threads.
     pub fn count(&self, counter: impl Fn(&Gauges) -> u64) -> u64 {
         self.gauges.iter().map(|gauges| counter(gauges)).sum()

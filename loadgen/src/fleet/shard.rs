@@ -70,10 +70,14 @@ pub(super) struct FleetShard {
 }
 
 /// How far the end is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Ending {
     /// It was not asked for.
     No,
+    /// Traffic has an end; messages may be due until then.
+    Traffic,
+    /// Nothing is due any more; stragglers are waited for.
+    Settling,
     /// Everything is to be handed over as soon as nothing is due any more.
     Asked,
     /// All is handed over; nothing counts any more.
@@ -471,7 +475,7 @@ impl FleetShard {
         client.state = State::Idle;
         client.conn = None;
         client.attempts = client.attempts.saturating_add(1);
-        if self.ending == Ending::No {
+        if self.ending < Ending::Asked {
             io.set_timer(io.now() + pause, timer_key(TIMER_RECONNECT, local, 0));
         }
     }
@@ -512,11 +516,22 @@ impl FleetShard {
         }
     }
 
-    /// A thread that was kept from running may still owe the attempts of its last moments: they are made, or missed, first.
-    fn hand_over_if_done(&mut self, io: &mut Io<Mail>) {
-        if self.ending == Ending::Asked && self.traffic.iter().all(|traffic| traffic.next_due.is_none()) {
-            self.hand_over(io);
-            self.ending = Ending::HandedOver;
+    /// A thread that was kept from running may still owe the attempts of its last moments: they are made, or missed, before
+    /// anything is over.
+    fn end_if_done(&mut self, io: &mut Io<Mail>) {
+        if self.traffic.iter().any(|traffic| traffic.next_due.is_some()) {
+            return;
+        }
+        match self.ending {
+            Ending::Traffic => {
+                self.ending = Ending::Settling;
+                self.gauges.traffic_over.add(1);
+            }
+            Ending::Asked => {
+                self.hand_over(io);
+                self.ending = Ending::HandedOver;
+            }
+            Ending::No | Ending::Settling | Ending::HandedOver => {}
         }
     }
 
@@ -600,6 +615,7 @@ impl Application for FleetShard {
             Mail::Gone => self.is_gone = true,
             Mail::Back(at) => (self.back_at, self.is_gone) = (at, false),
             Mail::EndTraffic(at) => {
+                self.ending = Ending::Traffic;
                 for traffic in &mut self.traffic {
                     traffic.until = Some(at);
                     traffic.next_due = traffic.next_due.filter(|due| *due < at);
@@ -615,7 +631,7 @@ impl Application for FleetShard {
         let (kind, local) = (key >> 62, key as u32);
         let client = &self.clients[local as usize];
         match kind {
-            TIMER_RECONNECT if client.state == State::Idle && self.ending == Ending::No => {
+            TIMER_RECONNECT if client.state == State::Idle && self.ending < Ending::Asked => {
                 self.connect(local, io)
             }
             TIMER_CONNECT_TIMEOUT => {
@@ -641,7 +657,7 @@ impl Application for FleetShard {
         self.acknowledge(io);
         self.end_of_second(io);
         self.prune(io.now());
-        self.hand_over_if_done(io);
+        self.end_if_done(io);
     }
 
     fn deadline(&self) -> Option<Time> {
