@@ -84,7 +84,8 @@ fn run(
     let settled = begin + length + settle;
     wait(&mut fleet, "messages", |fleet| {
         let (sent, confirmed) = (fleet.count(|g| g.sent.get()), fleet.count(|g| g.confirmed.get()));
-        fleet.traffic_is_over() && (sent == confirmed && fleet.count(|g| g.delivered.get()) == sent || Time::now() > settled)
+        fleet.traffic_is_over()
+            && (sent == confirmed && fleet.count(|g| g.delivered.get()) == sent || Time::now() > settled)
     });
     fleet.hand_over();
     wait(&mut fleet, "the truth", |fleet| fleet.has_handed_over());

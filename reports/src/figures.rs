@@ -13,6 +13,14 @@ pub(crate) fn count(value: u64) -> String {
     grouped
 }
 
+/// `reset 62, timeout 1`: the most frequent first.
+pub(crate) fn by_reason(reasons: &std::collections::BTreeMap<String, u64>) -> String {
+    let mut reasons: Vec<_> = reasons.iter().collect();
+    reasons.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
+    let shown = reasons.into_iter().map(|(reason, number)| format!("{reason} {}", count(*number)));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 /// `5,000/s`; one decimal below 100, none at or above it.
 pub(crate) fn rate(per_second: f64) -> String {
     format!("{}/s", quantity(per_second))

@@ -177,6 +177,14 @@ fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
         let failed = figures::count(connect.failed);
         facts.push(("Clients", format!("{clients} in {length} ({rate}), {failed} failed")));
     }
+    let failures = &record.failures;
+    for (name, reasons) in
+        [("Connects that failed", &failures.connects), ("Messages refused", &failures.messages)]
+    {
+        if !reasons.is_empty() {
+            facts.push((name, figures::by_reason(reasons)));
+        }
+    }
     facts
 }
 

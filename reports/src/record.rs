@@ -14,7 +14,9 @@ mod load;
 
 pub use alerts::{AlertInstance, AlertRecord, AlertState, Expected, Notification, Transition};
 pub use checks::{Check, Checks, Hint, LatencyBound, Outcome, SloCheck, SloPhase, ThresholdCheck, Verdict};
-pub use load::{Connect, Generator, LatencySummary, LoadFigures, MessageClasses, SendLag, SeriesPoint};
+pub use load::{
+    Connect, Failures, Generator, LatencySummary, LoadFigures, MessageClasses, SendLag, SeriesPoint,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,9 @@ pub struct RunRecord {
     pub phases: Vec<Phase>,
     /// Load of the whole run.
     pub total: LoadFigures,
+    /// What did not come about, and why.
+    #[serde(default)]
+    pub failures: Failures,
     /// What the generator cost.
     pub generator: Generator,
     /// One point a second for the charts, in order of time.

@@ -260,6 +260,14 @@ fn totals<W: io::Write>(record: &RunRecord, paper: &mut Paper<W>) -> io::Result<
     let sent = figures::count(total.messages.sent());
     let sent = format!("{sent}  {}    {}", figures::rate(total.sent_per_second), became(&total.messages));
     metric(paper, "ws_msgs_sent", sent)?;
+    let failures = &record.failures;
+    for (name, reasons) in
+        [("ws_msgs_refused", &failures.messages), ("ws_connect_failures", &failures.connects)]
+    {
+        if !reasons.is_empty() {
+            metric(paper, name, figures::by_reason(reasons))?;
+        }
+    }
     let mut own = match &total.send_lag {
         Some(lag) => format!(
             "p(99)={} max={} (void above {})    ",

@@ -67,6 +67,15 @@ pub fn tell(
         }),
         phases: figures::phases(prepared, facts, &wall),
         total: figures::load(&total_counts, &total_figures, traffic_seconds),
+        failures: record::Failures {
+            connects: facts
+                .figures
+                .connect_errors
+                .iter()
+                .map(|(why, count)| (why.to_string(), *count))
+                .collect(),
+            messages: facts.figures.refusals.clone(),
+        },
         generator: record::Generator {
             cpu_cores: facts.cpu.as_secs_f64() / wall(facts.end).max(1e-9),
             bytes_per_client: None,

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How the population came in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,15 @@ pub struct Connect {
     pub connects_per_second: f64,
     /// Warm-up after it, before the first phase.
     pub warmup_seconds: f64,
+}
+
+/// What did not come about, by its reason, over the whole run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Failures {
+    /// Attempts to connect that failed: `refused`, `reset`, `timeout` ….
+    pub connects: BTreeMap<String, u64>,
+    /// Messages refused, by the target's code.
+    pub messages: BTreeMap<String, u64>,
 }
 
 /// Planned and achieved load over a phase or the run.
