@@ -7,6 +7,7 @@ pub mod ast;
 pub mod eval;
 pub mod function;
 pub mod parse;
+pub mod ratio;
 pub mod selection;
 
 mod aggregate;

@@ -207,6 +207,12 @@ impl Watch {
         }
     }
 
+    /// How many events of this run the threshold of rule number `rule` means at the end, at the last phase's factor.
+    pub fn threshold_events(&self, rule: usize) -> Option<f64> {
+        let events = self.engine.threshold_events(&self.store, rule, self.last).ok()?;
+        events.map(|events| events / self.factor)
+    }
+
     /// Decisions not to tell.
     pub fn suppressions(&self) -> &[Suppression] {
         self.pipeline.as_ref().map_or(&[], Pipeline::suppressions)

@@ -3,6 +3,7 @@
 use super::{Engine, GroupRun};
 use crate::labels::Labels;
 use crate::promql::eval::EvalError;
+use crate::promql::ratio::Ratio;
 use crate::promql::selection;
 use crate::store::Store;
 use crate::time::Millis;
@@ -31,15 +32,12 @@ impl Engine {
         rule: usize,
         at: Millis,
     ) -> Result<Vec<Observation>, EvalError> {
-        let in_group = |group: &&crate::rule::Group| group.rules.iter().any(|r| r.index == rule);
-        let Some(group) = self.rules.groups.iter().find(in_group) else { return Ok(Vec::new()) };
-        let Some(found) = group.rules.iter().find(|r| r.index == rule) else { return Ok(Vec::new()) };
-        let run = GroupRun { settings: &self.settings, group, interval: self.interval(group), at };
+        let Some((run, found)) = self.run_of(rule, at) else { return Ok(Vec::new()) };
         let query = run.query(store);
         let bare = selection::without_comparisons(&found.expr);
         let threshold = selection::threshold(&found.expr);
-        let events = match selection::numerator_events(&found.expr) {
-            Some(numerator) => query.elements(&numerator, at)?,
+        let events = match Ratio::of(&found.expr) {
+            Some(ratio) => query.elements(&ratio.counted, at)?,
             None => Vec::new(),
         };
         let of_element = |labels: &Labels| match events.as_slice() {
@@ -53,5 +51,29 @@ impl Engine {
             threshold,
         });
         Ok(observed.collect())
+    }
+
+    /// How many events rule number `rule` would have to count at `at` for its threshold to be reached, of the element with the
+    /// fewest, in rule time as [`Observation::events`]; `None` where it is no ratio of counts with a threshold.
+    ///
+    /// Errors: the expression cannot be evaluated.
+    pub fn threshold_events(&self, store: &Store, rule: usize, at: Millis) -> Result<Option<f64>, EvalError> {
+        let Some((run, found)) = self.run_of(rule, at) else { return Ok(None) };
+        let (Some(threshold), Some(Ratio { all: Some(all), scale, .. })) =
+            (selection::threshold(&found.expr), Ratio::of(&found.expr))
+        else {
+            return Ok(None);
+        };
+        let elements = run.query(store).elements(&all, at)?;
+        let needed = elements.iter().map(|element| element.value * threshold / scale);
+        Ok(needed.filter(|events| events.is_finite()).min_by(f64::total_cmp))
+    }
+
+    fn run_of(&self, rule: usize, at: Millis) -> Option<(GroupRun<'_>, &crate::rule::Rule)> {
+        let mut groups = self.rules.groups.iter();
+        let (group, found) =
+            groups.find_map(|group| Some((group, group.rules.iter().find(|found| found.index == rule)?)))?;
+        let run = GroupRun { settings: &self.settings, group, interval: self.interval(group), at };
+        Some((run, found))
     }
 }

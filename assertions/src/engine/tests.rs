@@ -155,6 +155,37 @@ fn the_observation_tells_value_threshold_and_events() {
 }
 
 #[test]
+fn a_threshold_means_a_number_of_events() {
+    let store = store(&[
+        ("bad{i=\"1\"}", "0+6x9"),
+        ("all{i=\"1\"}", "0+600x9"),
+        ("all{i=\"2\"}", "0+60x9"),
+        ("gauge", "1x9"),
+    ]);
+    for (expr, behind, needed) in [
+        ("sum(rate(bad[2m])) / sum(rate(all[2m])) > 0.1", Some(12.0), Some(132.0)),
+        ("100 * sum(rate(bad[2m])) / sum(rate(all[2m])) > 10", Some(12.0), Some(132.0)),
+        ("sum(rate(bad[2m])) / sum(rate(all[2m])) * 100 > 10", Some(12.0), Some(132.0)),
+        // 1 - good / all: the counted are the others.
+        ("1 - sum(rate(bad[2m])) / sum(rate(all[2m])) > 0.5", Some(1308.0), Some(660.0)),
+        (
+            "sum(increase(bad[2m])) / sum(increase(all[2m])) > 0.1 and sum(rate(bad[1m])) > 0",
+            Some(12.0),
+            Some(132.0),
+        ),
+        // Of several elements the one with the fewest.
+        ("rate(bad[2m]) / rate(all[2m]) > 0.1", Some(12.0), Some(12.0)),
+        ("sum(rate(bad[2m])) / sum(gauge) > 0.1", Some(12.0), None),
+        ("sum(rate(bad[2m])) > 0.1", None, None),
+    ] {
+        let engine = engine(&one_rule(expr));
+        let found = engine.observations(&store, 0, Millis(5 * STEP)).unwrap();
+        assert_eq!(found[0].events, behind, "{expr}");
+        assert_eq!(engine.threshold_events(&store, 0, Millis(5 * STEP)), Ok(needed), "{expr}");
+    }
+}
+
+#[test]
 fn evaluation_is_deterministic() {
     let run = || {
         let mut engine = engine(&one_rule("sum by (a) (rate(x[5m])) > 0"));

@@ -1,6 +1,6 @@
 //! What an expression selects: metrics, windows, and what a rule needs to be judged by.
 
-use super::ast::{Arithmetic, Binary, Expr, Operator, Selector, SetOperator};
+use super::ast::{Binary, Expr, Operator, Selector, SetOperator};
 use super::function::{CalendarPart, Function, OtherFunction, RangeFunction};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn gather(expr: &Expr, ranges: &mut BTreeSet<i64>, selectors: &mut Vec<Selector>
 pub fn without_comparisons(expr: &Expr) -> Expr {
     match expr {
         Expr::Binary(binary) => match binary.op {
-            Operator::Comparison(_) if !binary.returns_bool => without_comparisons(compared_side(binary)),
+            Operator::Comparison(_) if !binary.returns_bool => without_comparisons(binary.compared_side()),
             Operator::Set(SetOperator::Unless) => without_comparisons(&binary.left),
             _ => Expr::Binary(Box::new(Binary {
                 left: without_comparisons(&binary.left),
@@ -93,12 +93,6 @@ pub fn without_comparisons(expr: &Expr) -> Expr {
     }
 }
 
-/// The side of a comparison whose elements come through: the vector, the left one of two.
-fn compared_side(binary: &Binary) -> &Expr {
-    use super::ast::Kind;
-    if binary.left.kind() == Kind::Scalar { &binary.right } else { &binary.left }
-}
-
 /// The number an expression is compared with at its top, if it is one.
 pub fn threshold(expr: &Expr) -> Option<f64> {
     let Expr::Binary(binary) = expr else { return None };
@@ -110,54 +104,13 @@ pub fn threshold(expr: &Expr) -> Option<f64> {
 }
 
 /// The value of an expression of numbers only.
-fn constant(expr: &Expr) -> Option<f64> {
+pub(super) fn constant(expr: &Expr) -> Option<f64> {
     match expr {
         Expr::Number(number) => Some(*number),
         Expr::Negate(inner) => constant(inner).map(|value| -value),
         Expr::Binary(binary) => {
             let (left, right) = (constant(&binary.left)?, constant(&binary.right)?);
             super::binary::scalars(binary.op, left, right).ok()
-        }
-        _ => None,
-    }
-}
-
-/// The numerator of a ratio of rates or increases, with `rate` turned into `increase`: evaluated, it is the
-/// number of events behind the ratio. `None` if the expression is no such ratio.
-pub fn numerator_events(expr: &Expr) -> Option<Expr> {
-    match expr {
-        Expr::Binary(binary) => match binary.op {
-            Operator::Comparison(_) => numerator_events(compared_side(binary)),
-            Operator::Set(SetOperator::And | SetOperator::Unless) => numerator_events(&binary.left),
-            Operator::Arithmetic(Arithmetic::Divide) => as_increase(&binary.left),
-            // 1 - good / all, 100 * bad / all
-            Operator::Arithmetic(_) => {
-                numerator_events(&binary.left).or_else(|| numerator_events(&binary.right))
-            }
-            Operator::Set(SetOperator::Or) => None,
-        },
-        _ => None,
-    }
-}
-
-/// The expression with every rate made an increase; `None` if it has anything but sums of counted events.
-fn as_increase(expr: &Expr) -> Option<Expr> {
-    match expr {
-        Expr::Call(Function::Range(RangeFunction::Rate | RangeFunction::Increase), arguments) => {
-            Some(Expr::Call(Function::Range(RangeFunction::Increase), arguments.clone()))
-        }
-        Expr::Aggregate(aggregate) => {
-            let mut counted = (**aggregate).clone();
-            counted.expr = as_increase(&aggregate.expr)?;
-            Some(Expr::Aggregate(Box::new(counted)))
-        }
-        Expr::Binary(binary)
-            if matches!(binary.op, Operator::Arithmetic(Arithmetic::Add | Arithmetic::Subtract)) =>
-        {
-            let mut counted = (**binary).clone();
-            counted.left = as_increase(&binary.left)?;
-            counted.right = as_increase(&binary.right)?;
-            Some(Expr::Binary(Box::new(counted)))
         }
         _ => None,
     }

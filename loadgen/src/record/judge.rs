@@ -109,7 +109,7 @@ fn alert_checks(prepared: &Prepared, facts: &Facts) -> (Vec<(Kind, record::Check
                 RuleKind::Record(_) => Duration::ZERO,
             },
             numerator_events: facts.watch.numerator_events.get(&rule.index).copied(),
-            threshold_events: None,
+            threshold_events: facts.watch.threshold_events(rule.index),
         })
         .collect();
     let observed = Observed {
