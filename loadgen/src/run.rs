@@ -83,6 +83,10 @@ pub fn run(prepared: &Prepared, settings: &Settings, signals: Signals) -> Result
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refusal::tool)?;
     let facts = runtime.block_on(conduct(prepared, &run_id, needs.clients, started, signals))?;
+    if facts.is_hurried {
+        eprintln!("interrupted twice: no report was written");
+        return Ok(crate::record::exit_code(prepared, settings, &facts));
+    }
     let told = crate::record::tell(prepared, settings, &run_id, started, &facts);
     crate::record::write(&told, &folder, settings).map_err(Refusal::tool)?;
     Ok(told.verdict.exit_code)
@@ -96,12 +100,6 @@ async fn conduct(
     signals: Signals,
 ) -> Result<Facts, Refusal> {
     let scenario = prepared.scenario();
-    let journal = Journal::create(&journal::folder(), run_id).map_err(|error| {
-        Refusal::preflight(format!(
-            "cannot write the fault journal in {}: {error}",
-            journal::folder().display()
-        ))
-    })?;
     let key = key()?;
     let gateway = start_gateway(scenario, clients, &key)?;
     let base_url = format!("http://{}", gateway.address);
@@ -119,6 +117,13 @@ async fn conduct(
         grid,
     );
     let fleet = Fleet::start(orders(scenario, clients, gateway.address, &key)?).map_err(Refusal::tool)?;
+    // After everything else that can fail: a journal that stays behind means a run that died.
+    let journal = Journal::create(&journal::folder(), run_id).map_err(|error| {
+        Refusal::preflight(format!(
+            "cannot write the fault journal in {}: {error}",
+            journal::folder().display()
+        ))
+    })?;
     let conductor = Conductor {
         scenario,
         fleet,
@@ -133,7 +138,7 @@ async fn conduct(
         progress: Progress::new(),
         clients: u64::from(clients),
     };
-    conductor.run().await.map_err(Refusal::tool)
+    Ok(conductor.run().await)
 }
 
 fn start_gateway(scenario: &Scenario, clients: u32, key: &str) -> Result<OwnGateway, Refusal> {
@@ -178,11 +183,17 @@ fn clients(scenario: &Scenario) -> Result<u32, Refusal> {
 
 fn clock(scenario: &Scenario, started: jiff::Timestamp) -> RuleClock {
     let interval = scenario.alerts.scrape_interval.value;
-    // On a multiple of both intervals scrapes and evaluations coincide, history included.
-    let grid = interval.max(scenario.alerts.evaluation_interval.value).as_millis() as i64 * 60;
+    // On a multiple of both intervals scrapes and evaluations lie on one grid, history included.
+    let (scrape, evaluation) =
+        (interval.as_millis() as i64, scenario.alerts.evaluation_interval.value.as_millis() as i64);
+    let grid = scrape / greatest_common_divisor(scrape, evaluation).max(1) * evaluation;
     let start = scenario.starts_at.as_ref().map_or(started, |at| at.value).as_millisecond();
     let start = Millis(start.div_euclid(grid.max(1)) * grid.max(1));
     RuleClock::new(scenario.clock.value == scenario::Clock::Real, start, interval)
+}
+
+fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// As long as the longest look back of the rules, unless the scenario says otherwise.

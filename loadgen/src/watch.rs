@@ -170,8 +170,19 @@ impl Watch {
         self.evaluate(at);
     }
 
+    /// Evaluates at each moment that is due since the last slot, up to and with `at`.
     fn evaluate(&mut self, at: Millis) {
+        while let Some(due) = self.engine.next_evaluation(self.last).filter(|due| *due <= at) {
+            self.last = due;
+            self.evaluate_at(due);
+        }
         self.last = at;
+        if let Some(pipeline) = &mut self.pipeline {
+            self.notifications.extend(pipeline.advance(at));
+        }
+    }
+
+    fn evaluate_at(&mut self, at: Millis) {
         let evaluation = self.engine.evaluate(&mut self.store, at);
         self.count_events(&evaluation.events, at);
         self.events.extend(evaluation.events);

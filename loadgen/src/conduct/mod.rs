@@ -15,7 +15,6 @@ use chaos::active::{Active, Target as ChaosTarget};
 use chaos::journal::Journal;
 use scenarios::scenario::Scenario;
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 use wire::sys::Signals;
@@ -25,6 +24,8 @@ use wire::time::Time;
 const ANNOUNCE: Duration = Duration::from_millis(5);
 /// How often fleet, target and signals are looked at.
 const TICK: Duration = Duration::from_millis(20);
+/// Wait for stragglers where the run was cut short.
+const SETTLE_CUT_SHORT: Duration = Duration::from_secs(1);
 /// Longest time for all clients to connect, beyond what the plan takes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest warm-up: whatever is unhealthy then is judged.
@@ -77,6 +78,8 @@ pub struct Facts {
     pub connected: Time,
     /// Clients that were in by then.
     pub clients_in: u64,
+    /// Clients of the population.
+    pub clients_planned: u64,
     /// Begin of the first phase.
     pub first_phase: Time,
     /// The end of everything.
@@ -99,6 +102,14 @@ pub struct Facts {
     pub target_died: bool,
     /// Faults whose end is not proven.
     pub unhealed: Vec<String>,
+    /// Faults that were due and not in force, and why.
+    pub not_in_force: Vec<String>,
+    /// Why the rules have no past; `None` where they have one.
+    pub no_past: Option<String>,
+    /// What of our own failed, so that the figures are not to be had.
+    pub broken: Option<String>,
+    /// A second signal came: the report is skipped.
+    pub is_hurried: bool,
     /// Attempts to connect, and those that failed.
     pub connects: (u64, u64),
     /// Attempts that failed until all clients were in.
@@ -147,13 +158,19 @@ struct State {
     incidents: Vec<String>,
     target_died: bool,
     unhealed: Vec<String>,
+    not_in_force: Vec<String>,
+    no_past: Option<String>,
+    /// Signals to end, so far.
+    signals: u32,
     /// Stamp, factor, begin.
     scraping: Option<(Millis, f64, Time, Scrape)>,
+    /// Slots missed while it was under way: rules are evaluated in the order of time, so these wait for it.
+    gaps: Vec<Millis>,
 }
 
 impl Conductor<'_> {
     /// Runs the scenario from the first connect to the last settled message. Whatever happens, every fault is healed.
-    pub async fn run(mut self) -> io::Result<Facts> {
+    pub async fn run(mut self) -> Facts {
         let cpu_before = cpu_time();
         let mut state = State {
             start: Time::now(),
@@ -164,7 +181,11 @@ impl Conductor<'_> {
             incidents: Vec::new(),
             target_died: false,
             unhealed: Vec::new(),
+            not_in_force: Vec::new(),
+            no_past: None,
+            signals: 0,
             scraping: None,
+            gaps: Vec::new(),
         };
         self.connect(&mut state).await;
         let (connected, clients_in) = (Time::now(), self.fleet.count(|gauges| gauges.connected.get()));
@@ -190,21 +211,26 @@ impl Conductor<'_> {
             self.fleet.count(|gauges| gauges.connect_attempts.get()),
             self.fleet.count(|gauges| gauges.connect_failed.get()),
         );
-        let figures = self.fleet.stop();
+        let (figures, broken) = match self.fleet.stop() {
+            Ok(figures) => (figures, None),
+            Err(silent) => (FleetFigures::default(), Some(silent.to_string())),
+        };
         if let Some(gateway) = self.gateway.take() {
             gateway.stop(Duration::from_secs(8));
         }
         if let Err(error) = self.journal.close() {
             state.incidents.push(format!("the journal could not be closed: {error}"));
         }
-        Ok(Facts {
+        Facts {
             start: state.start,
             connected,
             clients_in,
+            clients_planned: self.clients,
             first_phase,
             end: Time::now(),
             phases: state.phases,
-            figures: figures.map_err(io::Error::other)?,
+            figures,
+            broken,
             seconds: state.seconds,
             clock: self.clock,
             watch: self.watch,
@@ -212,18 +238,21 @@ impl Conductor<'_> {
             incidents: state.incidents,
             target_died: state.target_died,
             unhealed: state.unhealed,
+            not_in_force: state.not_in_force,
+            no_past: state.no_past,
+            is_hurried: state.signals > 1,
             connects,
             failed_at_first,
             cpu: cpu_time().saturating_sub(cpu_before),
-        })
+        }
     }
 
     async fn connect(&mut self, state: &mut State) {
         let rate = self.scenario.population.iter().filter_map(|population| population.connect_rate.as_ref());
         let rate = rate.map(|rate| rate.value.per_second).fold(f64::INFINITY, f64::min);
-        let planned = Duration::from_secs_f64(self.clients as f64 / rate.max(1.0));
+        let planned = Duration::try_from_secs_f64(self.clients as f64 / rate).unwrap_or(Duration::MAX);
         self.fleet.connect(state.start);
-        let until = Time::now() + planned + CONNECT_PATIENCE;
+        let until = Time::now() + planned.saturating_add(CONNECT_PATIENCE);
         while self.fleet.count(|gauges| gauges.connected.get()) < self.clients && Time::now() < until {
             if state.cut.is_some() {
                 return;
@@ -231,15 +260,12 @@ impl Conductor<'_> {
             self.progress.connecting(self.fleet.count(|gauges| gauges.connected.get()), self.clients);
             self.wait(TICK, state).await;
         }
-        let missing = self.clients - self.fleet.count(|gauges| gauges.connected.get()).min(self.clients);
-        if missing > 0 && state.cut.is_none() {
-            state.incidents.push(format!("{missing} of {} clients could not connect", self.clients));
-        }
     }
 
     /// Waits until the target has been healthy for the warm-up's length, measures its rates over it, and lays the past from them.
     async fn warm_up(&mut self, state: &mut State) {
-        let (length, until) = (self.scenario.history.warmup, Time::now() + WARM_UP_MAX);
+        let length = self.scenario.history.warmup;
+        let until = Time::now() + length + WARM_UP_MAX;
         let mut scrapes: VecDeque<(Time, String)> = VecDeque::new();
         let mut unhealthy = Vec::new();
         while state.cut.is_none() {
@@ -265,22 +291,31 @@ impl Conductor<'_> {
             }
             if at >= until {
                 let what = unhealthy.join(", ");
-                return state
-                    .incidents
-                    .push(format!("the warm-up ended after {WARM_UP_MAX:?} without health: {what}"));
+                let what = format!("the warm-up found no healthy moment: {what}");
+                if self.watch.history.is_none() {
+                    state.no_past = Some(what.clone());
+                }
+                return state.incidents.push(what);
             }
             self.wait(WARM_UP_EVERY, state).await;
         }
     }
 
-    /// Traffic stops; waits until nothing more can arrive.
+    /// Traffic and scrapes stop; waits until nothing more can arrive.
     async fn settle(&mut self, state: &mut State) {
         self.fleet.end_traffic(Time::now());
         self.heal_all(state).await;
-        let patience = if state.cut.is_some() { Duration::from_secs(1) } else { self.scenario.settle_max };
-        let until = Time::now() + patience;
-        let (mut seen, mut quiet_since) = (0, Time::now());
-        while Time::now() < until {
+        let begin = Time::now();
+        let (mut seen, mut quiet_since) = (0, begin);
+        loop {
+            let patience = match (&state.cut, state.signals) {
+                (_, 2..) => Duration::ZERO,
+                (Some(_), _) => SETTLE_CUT_SHORT,
+                (None, _) => self.scenario.settle_max,
+            };
+            if Time::now().since(begin) >= patience {
+                break;
+            }
             let count = |of: fn(&crate::fleet::figures::Gauges) -> u64| self.fleet.count(of);
             let (sent, confirmed, delivered) =
                 (count(|g| g.sent.get()), count(|g| g.confirmed.get()), count(|g| g.delivered.get()));
@@ -296,7 +331,9 @@ impl Conductor<'_> {
                 break;
             }
             self.progress.settling(confirmed.saturating_sub(delivered));
-            self.wait(TICK, state).await;
+            tokio::time::sleep(TICK).await;
+            self.take_seconds(state);
+            self.look_for_signals(state);
         }
     }
 

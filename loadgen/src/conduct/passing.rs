@@ -25,7 +25,14 @@ impl Conductor<'_> {
             self.pass(next.since(now), state).await;
             self.take_seconds(state);
             self.look_at_target(state);
-            if matches!(self.signals.next(), Some(Signal::Interrupt | Signal::Terminate)) {
+            self.look_for_signals(state);
+        }
+    }
+
+    pub(super) fn look_for_signals(&mut self, state: &mut State) {
+        while let Some(signal) = self.signals.next() {
+            if matches!(signal, Signal::Interrupt | Signal::Terminate) {
+                state.signals += 1;
                 state.cut.get_or_insert(Cut::Interrupted);
             }
         }
@@ -44,6 +51,7 @@ impl Conductor<'_> {
             } => {
                 state.scraping = None;
                 self.watch.slot(at, result.ok().as_deref(), factor, Time::now().since(begin));
+                state.gaps.drain(..).for_each(|gap| self.watch.gap(gap));
             }
         }
     }
@@ -53,7 +61,11 @@ impl Conductor<'_> {
         while let Some((wall, at)) = self.clock.next_slot().filter(|(wall, _)| *wall <= Time::now()) {
             self.clock.slot_done();
             let late = Time::now().since(wall) > self.clock.slot_distance();
-            if state.scraping.is_some() || late {
+            if state.scraping.is_some() {
+                state.gaps.push(at);
+                continue;
+            }
+            if late {
                 self.watch.gap(at);
                 continue;
             }
@@ -74,6 +86,7 @@ impl Conductor<'_> {
         if let Some((at, factor, begin, scrape)) = state.scraping.take() {
             let result = scrape.await;
             self.watch.slot(at, result.ok().as_deref(), factor, Time::now().since(begin));
+            state.gaps.drain(..).for_each(|gap| self.watch.gap(gap));
         }
     }
 

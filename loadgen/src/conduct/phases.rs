@@ -14,10 +14,6 @@ impl Conductor<'_> {
     pub(super) async fn phase(&mut self, index: usize, state: &mut State) {
         let scenario = self.scenario;
         let phase = &scenario.phases[index];
-        if let Some(cut) = self.active_before_first_fault(index) {
-            state.cut = Some(cut);
-            return;
-        }
         let begin = Time::now() + ANNOUNCE;
         self.fleet.begin_phase(begin, phase.load);
         self.clock.begin_phase(begin, phase.real, phase.stands_for);
@@ -32,6 +28,9 @@ impl Conductor<'_> {
                 break;
             }
             self.step(index, &step, state).await;
+            if state.cut.is_some() {
+                break;
+            }
         }
         if state.cut.is_none() {
             self.until(begin + phase.real, state).await;
@@ -76,9 +75,9 @@ impl Conductor<'_> {
     }
 
     /// Before the first fault nothing may be pending or firing, or its cause could not be told.
-    fn active_before_first_fault(&self, index: usize) -> Option<Cut> {
-        let first = self.scenario.phases.iter().position(|phase| !phase.faults.is_empty())?;
-        if index != first {
+    fn active_before_first_fault(&self, state: &State) -> Option<Cut> {
+        let mut faults = state.phases.iter().flat_map(|phase| &phase.faults);
+        if faults.any(|fault| fault.asked.is_some()) {
             return None;
         }
         let background = &self.scenario.alerts.background;
@@ -103,13 +102,15 @@ impl Conductor<'_> {
     }
 
     async fn inject(&mut self, phase: usize, index: usize, state: &mut State) {
+        if let Some(cut) = self.active_before_first_fault(state) {
+            state.cut = Some(cut);
+            return;
+        }
         let planned = &self.scenario.phases[phase].faults[index];
         let fault = crate::faults::runnable(&planned.kind);
         let name = planned.name.value.clone();
         if let Err(error) = self.journal.inject(&name, &self.target.base_url) {
-            return state
-                .incidents
-                .push(format!("{name} was not put in: its journal cannot be written: {error}"));
+            return state.not_in_force.push(format!("{name}: its journal cannot be written: {error}"));
         }
         let lease = self.scenario.phases[phase].real + LEASE_MARGIN;
         self.fleet.disturbed(Time::now());
@@ -123,7 +124,7 @@ impl Conductor<'_> {
                 state.active.push((phase, index, active));
             }
             Err(error) => {
-                state.incidents.push(format!("{name} did not take effect: {error}"));
+                state.not_in_force.push(format!("{name}: {error}"));
                 state.phases[phase].faults[index].proof = format!("never took effect: {error}");
                 // It may have taken effect in part, so it is healed all the same.
                 self.heal_blindly(fault, &name, state).await;
@@ -135,7 +136,11 @@ impl Conductor<'_> {
     async fn heal_blindly(&mut self, fault: Fault, name: &str, state: &mut State) {
         if let Fault::Gateway(fault) = fault {
             match fault.heal(&self.target.http, &self.target.base_url).await {
-                Ok(_) => drop(self.journal.healed(name, &self.target.base_url)),
+                Ok(_) => {
+                    if let Err(error) = self.journal.healed(name, &self.target.base_url) {
+                        state.incidents.push(format!("the journal cannot be written: {error}"));
+                    }
+                }
                 Err(error) => state.unhealed.push(format!("{name}: {error}")),
             }
         }

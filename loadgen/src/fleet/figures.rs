@@ -1,6 +1,6 @@
 //! What the clients measured: per thread without locks, merged at the end of a run and once a second.
 
-use super::ledger::Counts;
+use super::ledger::{Class, Counts};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -199,9 +199,49 @@ pub struct FleetFigures {
     pub refusals: BTreeMap<String, u64>,
     /// Arrivals that the plan knows nothing of.
     pub unexpected: u64,
+    /// Messages intended before a fault took effect that arrived after it: by the phase before it, how many.
+    pub caught: BTreeMap<usize, u64>,
+    /// What was counted under way.
+    pub tally: Tally,
+}
+
+/// Messages as they were counted under way, warm-up included; the classes, made up at the end, must agree with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Due until the traffic's end, by the schedules.
+    pub planned: u64,
+    /// Attempted in time.
+    pub attempted: u64,
+    /// Written to a socket.
+    pub sent: u64,
+    /// Arrived.
+    pub delivered: u64,
 }
 
 impl FleetFigures {
+    /// The tally as the classes have it.
+    pub fn tally_of_classes(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (counts, _) in &self.phases {
+            let of = |class| counts.of(class);
+            tally.planned += counts.planned();
+            tally.attempted += counts.planned() - of(Class::Missed);
+            tally.sent += counts.planned() - of(Class::Missed) - of(Class::Offline) - of(Class::Blocked);
+            tally.delivered += of(Class::Delivered);
+        }
+        tally
+    }
+
+    /// Gives `count` deliveries of `phase` to the one after it, in whose fault they were caught.
+    pub(super) fn move_delivered(&mut self, phase: usize, count: u64) {
+        if let Some([(from, _), (to, _)]) = self.phases.get_mut(phase..phase + 2) {
+            let delivered = Class::Delivered as usize;
+            let count = count.min(from.classes[delivered]);
+            from.classes[delivered] -= count;
+            to.classes[delivered] += count;
+        }
+    }
+
     /// All phases together, without the warm-up.
     pub fn total(&self) -> (Counts, PhaseFigures) {
         let mut total = (Counts::default(), PhaseFigures::default());

@@ -262,17 +262,17 @@ impl Fleet {
     }
 
     /// Ends the threads; connections are reset. Gives what they measured; a thread that has not handed it over is an error,
-    /// for without it no message can be told lost from delivered.
+    /// for without it no message can be told lost from delivered. Such a thread is not waited for.
     pub fn stop(mut self) -> Result<FleetFigures, ThreadSilent> {
         self.tell_all(|| Mail::Stop);
-        for thread in std::mem::take(&mut self.threads) {
-            // A thread that panicked has said so on standard error.
-            let _ = thread.join();
-        }
         let truths = self.truths.into_iter().enumerate();
         let truths: Vec<_> =
             truths.map(|(thread, truth)| truth.ok_or(ThreadSilent(thread))).collect::<Result<_, _>>()?;
-        Ok(join(&self.orders, &truths, self.traffic_until))
+        for thread in self.threads {
+            // A thread that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+        Ok(join(&self.orders, &truths, &self.gauges, self.traffic_until))
     }
 }
 
@@ -282,8 +282,18 @@ impl Fleet {
 pub struct ThreadSilent(usize);
 
 /// Brings the halves of the truth together: every planned message gets its one class.
-fn join(orders: &Orders, truths: &[ThreadTruth], until: Option<Time>) -> FleetFigures {
+fn join(
+    orders: &Orders,
+    truths: &[ThreadTruth],
+    gauges: &[Arc<Gauges>],
+    until: Option<Time>,
+) -> FleetFigures {
     let mut figures = FleetFigures::default();
+    for gauges in gauges {
+        figures.tally.attempted += gauges.attempted.get();
+        figures.tally.sent += gauges.sent.get();
+        figures.tally.delivered += gauges.delivered.get();
+    }
     for truth in truths {
         figures.phases.resize_with(figures.phases.len().max(truth.phases.len()), Default::default);
         for (index, phase) in truth.phases.iter().enumerate() {
@@ -302,6 +312,9 @@ fn join(orders: &Orders, truths: &[ThreadTruth], until: Option<Time>) -> FleetFi
     for (index, traffic) in orders.traffic.iter().enumerate() {
         classify_all(orders, truths, index, traffic, until, &mut figures);
     }
+    for moved in truths.iter().flat_map(|truth| &truth.totals.caught) {
+        figures.move_delivered(*moved.0, *moved.1);
+    }
     figures
 }
 
@@ -316,6 +329,7 @@ fn classify_all(
     let Some(truth) = truths.first() else { return };
     let (Some(schedule), Some(until)) = (&truth.traffic[index].0, until) else { return };
     let pairing = Pairing::new(orders.clients, orders.threads, orders.seed ^ index as u64, traffic.to);
+    figures.tally.planned += schedule.due_before(until);
     for number in 0..schedule.due_before(until) {
         let Some(due) = schedule.due(number) else { break };
         let turn = number / u64::from(orders.threads);

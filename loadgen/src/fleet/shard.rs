@@ -377,7 +377,11 @@ impl FleetShard {
         self.gauges.delivered.add(1);
         self.second.delivered += 1;
         self.second.latency.record(latency);
-        let phase = &mut self.phases[self.marks.of(due, Some(now))];
+        let (planned, index) = (self.marks.of(due, Some(due)), self.marks.of(due, Some(now)));
+        if index != planned {
+            *self.totals.caught.entry(planned).or_default() += 1;
+        }
+        let phase = &mut self.phases[index];
         phase.latency.record(latency);
         phase.latency_uncorrected.record(uncorrected);
         phase.reordered += u64::from(overtaken);

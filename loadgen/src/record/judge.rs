@@ -1,6 +1,7 @@
 //! Facts against expectations: alert checks, SLOs, thresholds, and whether the run can be believed.
 
-use super::figures::{SEND_LAG_P99_MAX, client_figures};
+use super::figures::client_figures;
+use super::validity;
 use crate::conduct::{Cut, Facts};
 use crate::prepare::Prepared;
 use crate::run::Settings;
@@ -19,11 +20,6 @@ use scenarios::threshold::{Aggregation, Comparison};
 use scenarios::units::format_duration;
 use std::time::Duration;
 
-/// Share of attempts that may come more than 100 ms late.
-const LATE_ATTEMPTS_MAX: f64 = 0.001;
-/// Share of scrape slots that may be missed.
-const GAPS_MAX: f64 = 0.05;
-
 /// What was judged, and what came of it.
 pub(super) struct Judged {
     pub(super) checks: Checks,
@@ -33,6 +29,7 @@ pub(super) struct Judged {
 
 pub(super) fn judge(prepared: &Prepared, settings: &Settings, facts: &Facts) -> Judged {
     let figures = client_figures(prepared, facts);
+    let validity = validity::validity(prepared, facts, &figures);
     let (alerts, alert_finding) = alert_checks(prepared, facts);
     let (silence, alerts): (Vec<_>, Vec<_>) = alerts.into_iter().partition(|(kind, _)| *kind == Kind::Silent);
     let strip = |checks: Vec<(Kind, record::Check)>| checks.into_iter().map(|(_, check)| check).collect();
@@ -41,19 +38,15 @@ pub(super) fn judge(prepared: &Prepared, settings: &Settings, facts: &Facts) -> 
         silence: strip(silence),
         slos: slos(prepared.scenario(), &figures),
         thresholds: thresholds(prepared.scenario(), &figures, settings.no_faults),
-        validity: validity(prepared, facts, &figures),
+        validity: validity.iter().map(|(check, _)| check.clone()).collect(),
     };
     let mut findings: Vec<Finding> = alert_finding.into_iter().collect();
+    let doubts = validity.into_iter().filter(|(check, _)| check.outcome.fails_the_run());
+    findings.extend(doubts.map(|(_, finding)| finding));
     let slos_failed = checks.slos.iter().any(|check| check.outcome.fails_the_run());
     let thresholds_failed = checks.thresholds.iter().any(|check| check.outcome.fails_the_run());
-    if slos_failed || thresholds_failed || facts.target_died {
+    if slos_failed || thresholds_failed {
         findings.push(Finding::SloFailed);
-    }
-    if checks.validity.iter().any(|check| check.outcome.fails_the_run() && check.name != "target") {
-        findings.push(Finding::Void);
-    }
-    if !facts.unhealed.is_empty() {
-        findings.push(Finding::NotHealed);
     }
     match &facts.cut {
         Some(Cut::Interrupted) => findings.push(Finding::Interrupted),
@@ -280,96 +273,4 @@ fn figure(value: f64) -> String {
     } else {
         format!("{value:.4}").trim_end_matches('0').to_owned()
     }
-}
-
-/// Whether the run itself is to be believed.
-fn validity(prepared: &Prepared, facts: &Facts, figures: &ClientFigures) -> Vec<record::Check> {
-    let check =
-        |name: &str, passed: bool, observed: String, bound: String, details: Vec<String>| record::Check {
-            name: name.into(),
-            alert: None,
-            cause: None,
-            outcome: if passed { record::Outcome::Passed } else { record::Outcome::Failed },
-            observed,
-            bound,
-            details,
-            place: None,
-        };
-    let mut checks = Vec::new();
-    let worst = prepared.scenario().phases.iter().enumerate().filter_map(|(index, phase)| {
-        let lag = facts.figures.phases.get(index + 1)?.1.send_lag.histogram();
-        (!lag.is_empty()).then(|| (lag.value_at_quantile(0.99), phase.name.value.clone()))
-    });
-    if let Some((lag, phase)) = worst.max() {
-        let passed = Duration::from_micros(lag) <= SEND_LAG_P99_MAX;
-        let observed = format!("p99 {:.2}ms in {phase}", lag as f64 / 1000.0);
-        let details = if passed {
-            vec![]
-        } else {
-            vec!["the generator could not keep its schedule: give it more CPU, or lower the rate".into()]
-        };
-        checks.push(check(
-            "send lag",
-            passed,
-            observed,
-            format!("at most {}", format_duration(SEND_LAG_P99_MAX)),
-            details,
-        ));
-    }
-    let planned = figures.total.messages.planned();
-    let late: u64 = facts.figures.phases.iter().skip(1).map(|(_, phase)| phase.attempted_late).sum();
-    if planned > 0 {
-        let passed = late as f64 <= planned as f64 * LATE_ATTEMPTS_MAX;
-        let observed = format!("{late} of {planned} more than 100ms late");
-        checks.push(check("attempts", passed, observed, "at most 0.1%".into(), Vec::new()));
-        let total = facts.figures.total().0;
-        let conserved = total.planned() == planned;
-        checks.push(check(
-            "classes add up",
-            conserved,
-            format!("{planned} planned"),
-            String::new(),
-            Vec::new(),
-        ));
-    }
-    let slots = facts.watch.scrapes + facts.watch.gaps + facts.watch.failed_scrapes();
-    if slots > 0 {
-        let passed = facts.watch.gaps as f64 <= slots as f64 * GAPS_MAX;
-        let observed = format!("{} of {slots} slots missed", facts.watch.gaps);
-        checks.push(check("scrapes", passed, observed, "at most 5%".into(), Vec::new()));
-    }
-    let unread: Vec<String> = facts.watch.unreadable.iter().take(3).map(|(_, error)| error.clone()).collect();
-    if !unread.is_empty() {
-        checks.push(check(
-            "exposition",
-            false,
-            format!("{} scrapes could not be read", facts.watch.unreadable.len()),
-            String::new(),
-            unread,
-        ));
-    }
-    let errors: Vec<String> =
-        facts.watch.errors.iter().take(3).map(|error| format!("{}: {}", error.name, error.reason)).collect();
-    if !errors.is_empty() {
-        checks.push(check(
-            "evaluation",
-            false,
-            format!("{} evaluations failed", facts.watch.errors.len()),
-            String::new(),
-            errors,
-        ));
-    }
-    if facts.target_died {
-        checks.push(check("target", false, "ended by itself".into(), String::new(), Vec::new()));
-    }
-    if !facts.unhealed.is_empty() {
-        checks.push(check(
-            "faults healed",
-            false,
-            "not proven".into(),
-            String::new(),
-            facts.unhealed.clone(),
-        ));
-    }
-    checks
 }

@@ -5,6 +5,7 @@
 mod alerts;
 mod figures;
 mod judge;
+mod validity;
 
 use crate::conduct::{Cut, Facts};
 use crate::prepare::Prepared;
@@ -175,21 +176,37 @@ fn reason(findings: &[Finding], facts: &Facts, checks: &record::Checks) -> Strin
         ),
         Some(Finding::NotHealed) => format!("a fault is not proven healed: {}", facts.unhealed.join("; ")),
         Some(Finding::Interrupted) => "interrupted; judged is what there was until then".into(),
-        Some(Finding::Void) => {
-            "the run is void: the generator or the scrapes could not keep their schedule".into()
-        }
+        Some(Finding::Void) => format!("the run is void: {}", doubts(checks)),
+        Some(Finding::ToolFailed) => format!("loadgen itself failed: {}", doubts(checks)),
         Some(_) => match &facts.cut {
             Some(Cut::ActiveBeforeFault(names)) => {
                 format!("stopped before the first fault: {} was pending or firing", names.join(", "))
             }
-            _ => format!(
-                "{} of {alerts} alert checks failed; {slos} of {} SLOs and {thresholds} of {} thresholds failed",
-                failed(&checks.alerts) + failed(&checks.silence),
-                checks.slos.len(),
-                checks.thresholds.len()
-            ),
+            _ => {
+                let judged = format!(
+                    "{} of {alerts} alert checks failed; {slos} of {} SLOs and {thresholds} of {} thresholds failed",
+                    failed(&checks.alerts) + failed(&checks.silence),
+                    checks.slos.len(),
+                    checks.thresholds.len()
+                );
+                match doubts(checks) {
+                    doubts if doubts.is_empty() => judged,
+                    doubts => format!("{doubts}; {judged}"),
+                }
+            }
         },
     }
+}
+
+/// The failed checks of whether the run took place as planned: `send lag p99 31ms in slow`.
+fn doubts(checks: &record::Checks) -> String {
+    let failed = checks.validity.iter().filter(|check| check.outcome.fails_the_run());
+    failed.map(|check| format!("{} {}", check.name, check.observed)).collect::<Vec<_>>().join(", ")
+}
+
+/// The exit code alone, where the user will not wait for a report.
+pub fn exit_code(prepared: &Prepared, settings: &Settings, facts: &Facts) -> u8 {
+    judge::judge(prepared, settings, facts).code
 }
 
 /// Writes every form of the record into `folder`, and the summary to standard output.
