@@ -85,9 +85,7 @@ impl Shard {
     ) {
         state.waiting.extend(queued);
         let parked = match self.conn_mut(conn) {
-            Some(Conn::Attaching(attaching)) if attaching.conn == conn => {
-                std::mem::take(&mut attaching.parked)
-            }
+            Some(Conn::Attaching(attaching)) => std::mem::take(&mut attaching.parked),
             _ => {
                 // The client was quicker away than the answer was here.
                 let session = SessionRef { shard: io.shard(), conn };
@@ -215,7 +213,11 @@ impl Shard {
     ) -> Result<(), Refusal> {
         match self.routes.look_up(user, &message) {
             Route::Known(user, sessions) => {
-                if sessions.iter().any(|session| io.congested(session.shard)) {
+                let is_congested = match &*sessions {
+                    [] => io.congested(self.home(&user, io)),
+                    sessions => sessions.iter().any(|session| io.congested(session.shard)),
+                };
+                if is_congested {
                     return Err(Refusal::Overloaded);
                 }
                 self.metrics.cache_hits.increment();
@@ -224,7 +226,12 @@ impl Shard {
             Route::Asked => self.metrics.cache_misses.increment(),
             Route::Ask(user) => {
                 self.metrics.cache_misses.increment();
-                io.post(self.home(&user, io), Mail::WhereIs(user));
+                let home = self.home(&user, io);
+                if io.congested(home) {
+                    self.routes.unask(&user);
+                    return Err(Refusal::Overloaded);
+                }
+                io.post(home, Mail::WhereIs(user));
             }
             Route::Full => return Err(Refusal::Overloaded),
         }
@@ -298,8 +305,9 @@ impl Shard {
     fn deliver_now(&mut self, user: &Arc<str>, conn: ConnId, message: Arc<Message>, io: &mut Io<Mail>) {
         let waiting_max = self.shared.limits.waiting_max;
         match self.conn_mut(conn) {
-            Some(Conn::Attaching(attaching)) if attaching.conn == conn => attaching.parked.push(message),
-            Some(Conn::Open(open)) if open.session.conn == conn && open.session.closing.is_none() => {
+            // Only for as long as the state is on its way here, so bounded by the mail that overtakes it.
+            Some(Conn::Attaching(attaching)) => attaching.parked.push(message),
+            Some(Conn::Open(open)) if open.session.closing.is_none() => {
                 let is_slow = open.session.state.waiting.len() >= waiting_max;
                 open.session.state.waiting.push_back(message);
                 self.metrics.in_flight.add(1);
@@ -493,9 +501,7 @@ impl Shard {
         io: &mut Io<Mail>,
     ) {
         if let Some(Conn::Open(mut open)) = self.conn_mut(conn).map(std::mem::take) {
-            if open.session.conn == conn {
-                self.close_session(&mut open.session, reason, code, text, io);
-            }
+            self.close_session(&mut open.session, reason, code, text, io);
             self.conns[conn.index as usize] = Conn::Open(open);
         }
     }

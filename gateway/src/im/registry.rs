@@ -107,6 +107,11 @@ impl Registry {
         self.settle(user, io);
     }
 
+    /// Whether nothing is known of any user.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
     pub(crate) fn where_is(&mut self, user: &Arc<str>, asker: ShardIndex, io: &mut Io<Mail>) {
         self.users.entry(Arc::clone(user)).or_default().asking |= 1 << asker;
         self.settle(user, io);
@@ -167,6 +172,7 @@ impl Registry {
             record.withdraw_route(user, io);
             let Some(attaching) = record.attaching.front().filter(|_| record.fences == 0) else { return };
             let known = record.devices.iter().position(|device| device.name == attaching.device);
+            let is_full = record.is_full(self.limits.devices_max);
             let device = known.map(|index| &mut record.devices[index]);
             match device {
                 Some(device) if matches!(device.state, DeviceState::Attached) => {
@@ -175,6 +181,15 @@ impl Registry {
                     return;
                 }
                 Some(device) if matches!(device.state, DeviceState::Evicting) => return,
+                // As many as there may be are connected: the first of them goes.
+                None if is_full => {
+                    let first = &mut record.devices[0];
+                    if matches!(first.state, DeviceState::Attached) {
+                        first.state = DeviceState::Evicting;
+                        io.post(first.session.shard, Mail::Evict(first.session.conn));
+                    }
+                    return;
+                }
                 _ => self.complete(user, known, io),
             }
         }
@@ -229,7 +244,8 @@ impl Registry {
     }
 
     /// Ends what has been kept too long: sessions whose device does not come back, messages nobody fetched.
-    pub(crate) fn sweep(&mut self, now: Time) {
+    pub(crate) fn sweep(&mut self, io: &mut Io<Mail>) {
+        let now = io.now();
         let mut orphaned: Vec<(Arc<str>, Arc<Message>)> = Vec::new();
         for (name, record) in &mut self.users {
             let session_ttl = self.limits.session_ttl;
@@ -242,6 +258,10 @@ impl Registry {
                 record.offline.pop_front();
                 self.queued -= 1;
                 self.metrics.expired.increment();
+            }
+            // Nothing is kept but that shards remember the way to nobody: they may ask again.
+            if record.holds_nothing() && record.fences == 0 {
+                record.withdraw_route(name, io);
             }
         }
         for (user, message) in orphaned {
@@ -288,11 +308,17 @@ impl User {
         }
     }
 
+    /// Whether as many devices as there may be are known, all of them connected.
+    fn is_full(&self, devices_max: usize) -> bool {
+        self.devices.len() >= devices_max && self.devices.iter().all(Device::is_attached)
+    }
+
+    fn holds_nothing(&self) -> bool {
+        self.devices.is_empty() && self.offline.is_empty() && self.attaching.is_empty()
+    }
+
     fn is_empty(&self) -> bool {
-        self.devices.is_empty()
-            && self.offline.is_empty()
-            && self.attaching.is_empty()
-            && (self.told_to, self.fences, self.asking) == (0, 0, 0)
+        self.holds_nothing() && (self.told_to, self.fences, self.asking) == (0, 0, 0)
     }
 }
 

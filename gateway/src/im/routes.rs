@@ -7,6 +7,9 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+/// Users asked for at once; beyond it the homes do not keep up.
+const ASKED_MAX: usize = 64 * 1024;
+
 /// Where a message to a user goes.
 #[derive(Debug, Clone)]
 pub(crate) enum Route {
@@ -49,6 +52,9 @@ impl Routes {
             parked.push(Arc::clone(message));
             return Route::Asked;
         }
+        if self.asked.len() >= ASKED_MAX {
+            return Route::Full;
+        }
         let user: Arc<str> = user.into();
         self.asked.insert(Arc::clone(&user), vec![Arc::clone(message)]);
         Route::Ask(user)
@@ -58,6 +64,11 @@ impl Routes {
     pub(crate) fn learn(&mut self, user: &Arc<str>, sessions: &Arc<[SessionRef]>) -> Vec<Arc<Message>> {
         self.known.put(Arc::clone(user), Arc::clone(sessions));
         self.asked.remove(user).unwrap_or_default()
+    }
+
+    /// Takes back a question that was not sent, with the message that waits for its answer.
+    pub(crate) fn unask(&mut self, user: &str) {
+        self.asked.remove(user);
     }
 
     pub(crate) fn forget(&mut self, user: &str) {

@@ -72,7 +72,8 @@ pub struct Shard {
     pub(super) held_before: u64,
     pub(super) draining: bool,
     pub(super) scratch: Vec<u8>,
-    sweeping: bool,
+    /// When to look for what has been kept too long; `None` while nothing is kept.
+    sweep_at: Option<Time>,
 }
 
 /// What a timer is for; in the top two bits of its key.
@@ -85,8 +86,6 @@ pub(super) enum Timer {
     Heartbeat = 1,
     /// A delivery may have timed out.
     Ack = 2,
-    /// Look for what has been kept too long.
-    Sweep = 3,
 }
 
 const GENERATION_MASK: u32 = (1 << 30) - 1;
@@ -114,7 +113,7 @@ impl Shard {
             held_before: 0,
             draining: false,
             scratch: Vec::new(),
-            sweeping: false,
+            sweep_at: None,
             shared,
         }
     }
@@ -124,14 +123,15 @@ impl Shard {
         (self.hasher.hash_one(name) % io.shards() as u64) as ShardIndex
     }
 
+    /// What `conn` is at present; `None` if its place has gone to another connection meanwhile.
     pub(super) fn conn_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(conn.index as usize)
+        self.conns.get_mut(conn.index as usize).filter(|place| place.id() == Some(conn))
     }
 
     /// The open session on `conn`, if it is still that one.
     pub(super) fn open_mut(&mut self, conn: ConnId) -> Option<&mut Open> {
         match self.conn_mut(conn) {
-            Some(Conn::Open(open)) if open.session.conn == conn => Some(open),
+            Some(Conn::Open(open)) => Some(open),
             _ => None,
         }
     }
@@ -149,6 +149,17 @@ impl Shard {
         let done = asking.conn == conn && asking.add(faults);
         if done {
             self.answer_fault_request(conn, io);
+        }
+    }
+
+    /// A shard may be home to users without having accepted a connection, so this hangs on what is kept.
+    fn sweep_if_due(&mut self, io: &mut Io<Mail>) {
+        if self.sweep_at.is_some_and(|at| at <= io.now()) {
+            self.registry.sweep(io);
+            self.sweep_at = None;
+        }
+        if self.sweep_at.is_none() && !self.registry.is_empty() {
+            self.sweep_at = Some(io.now() + SWEEP_EVERY);
         }
     }
 
@@ -173,10 +184,6 @@ impl Application for Shard {
         let is_loopback = matches!(origin, Origin::Accepted(peer) if peer.ip().is_loopback());
         self.conns[index] = Conn::Http { conn, is_loopback, requested: None };
         io.set_timer(io.now() + self.shared.limits.handshake_timeout, timer_key(Timer::Handshake, conn));
-        if !self.sweeping {
-            self.sweeping = true;
-            io.set_timer(io.now() + SWEEP_EVERY, timer_key(Timer::Sweep, conn));
-        }
     }
 
     fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
@@ -247,10 +254,6 @@ impl Application for Shard {
         let conn = self.conns.get(index as usize).and_then(Conn::id);
         let conn = conn.filter(|conn| conn.generation & GENERATION_MASK == generation);
         match (key >> 62, conn) {
-            (3, _) => {
-                self.registry.sweep(io.now());
-                io.set_timer(io.now() + SWEEP_EVERY, key);
-            }
             (0, Some(conn)) => self.handshake_timer(conn, io),
             (1, Some(conn)) => self.heartbeat_timer(conn, io),
             (2, Some(conn)) => self.ack_timer(conn, io),
@@ -260,11 +263,12 @@ impl Application for Shard {
 
     fn step_done(&mut self, io: &mut Io<Mail>) {
         self.release_held(io);
+        self.sweep_if_due(io);
         self.metrics.cache_size.set(self.routes.len());
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.held.peek().map(Held::due)
+        [self.held.peek().map(Held::due), self.sweep_at].into_iter().flatten().min()
     }
 
     fn turned_away(&mut self, _io: &mut Io<Mail>) {
