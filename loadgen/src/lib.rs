@@ -17,4 +17,5 @@ pub mod run;
 pub mod scrape;
 pub mod supported;
 pub mod target;
+pub mod terminal;
 pub mod watch;

@@ -2,6 +2,7 @@
 
 use crate::conduct::PhaseLog;
 use crate::fleet::figures::Second;
+use crate::terminal;
 use assertions::timeline::{AlertEvent, Transition};
 use indicatif::{ProgressBar, ProgressStyle};
 use scenarios::scenario::Phase;
@@ -38,7 +39,7 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => terminal::tell(text),
         }
     }
 
@@ -54,6 +55,7 @@ impl Progress {
             "connect    {mark}  {connected} of {clients} clients in {:.1} s",
             took.as_secs_f64()
         ));
+        self.line("warm-up    …  until the target has been healthy for a while");
     }
 
     /// A phase begins.

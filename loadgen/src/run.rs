@@ -82,9 +82,13 @@ pub fn run(prepared: &Prepared, settings: &Settings, signals: Signals) -> Result
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refusal::tool)?;
-    let facts = runtime.block_on(conduct(prepared, &run_id, needs.clients, started, signals))?;
+    let facts = runtime.block_on(conduct(prepared, &run_id, needs.clients, started, signals));
+    let facts = facts.inspect_err(|_| {
+        // Nothing was run: no empty folder tells of it. If it is not empty, it is not ours to remove.
+        let _ = std::fs::remove_dir(&folder);
+    })?;
     if facts.is_hurried {
-        eprintln!("interrupted twice: no report was written");
+        crate::terminal::tell("interrupted twice: no report was written");
         return Ok(crate::record::exit_code(prepared, settings, &facts));
     }
     let told = crate::record::tell(prepared, settings, &run_id, started, &facts);

@@ -270,10 +270,10 @@ fn totals<W: io::Write>(record: &RunRecord, paper: &mut Paper<W>) -> io::Result<
     }
     let mut own = match &total.send_lag {
         Some(lag) => format!(
-            "p(99)={} max={} (void above {})    ",
+            "p(99)={} (void above {}) max={}    ",
             figures::milliseconds(lag.p99_ms),
-            figures::milliseconds(lag.max_ms),
-            figures::milliseconds(lag.limit_ms)
+            figures::milliseconds(lag.limit_ms),
+            figures::milliseconds(lag.max_ms)
         ),
         None => "nothing was attempted    ".to_owned(),
     };

@@ -6,16 +6,17 @@ use assertions::bounds::{self, Forecast, Window};
 use assertions::exit;
 use scenarios::scenario::Scenario;
 use scenarios::units::format_duration;
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 pub(super) fn explain(arguments: &ScenarioArguments) -> u8 {
     let prepared = match prepare(&arguments.file, &arguments.options()) {
         Ok(prepared) => prepared,
-        Err(problems) => return super::run::refuse(&problems, std::io::stderr().is_terminal()),
+        Err(problems) => {
+            return super::run::refuse(&problems, crate::terminal::wants_colour(&std::io::stderr()));
+        }
     };
     for warning in &prepared.warnings {
-        eprint!("{}", warning.render(std::io::stderr().is_terminal()));
+        eprint!("{}", warning.render(crate::terminal::wants_colour(&std::io::stderr())));
     }
     let settings = &prepared.loaded.provenance;
     let width = settings.iter().map(|setting| setting.path.len()).max().unwrap_or(0).min(48);

@@ -4,7 +4,6 @@ use super::ScenarioArguments;
 use crate::prepare::prepare;
 use crate::run::{Settings, run as run_prepared};
 use assertions::exit;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use wire::sys::Signals;
 
@@ -29,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             return exit::TOOL_FAILED;
         }
     };
-    let colour = std::io::stderr().is_terminal();
+    let colour = crate::terminal::wants_colour(&std::io::stderr());
     let scenario = &arguments.scenario;
     let prepared = match prepare(&scenario.file, &scenario.options()) {
         Ok(prepared) => prepared,

@@ -10,12 +10,13 @@ mod validity;
 use crate::conduct::{Cut, Facts};
 use crate::prepare::Prepared;
 use crate::run::Settings;
+use crate::terminal;
 use assertions::exit::{self, Finding};
 use reports::record::{self, Fact, Honesty, RunRecord};
 use scenarios::scenario::Clock;
 use scenarios::units::format_duration;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
 use wire::time::Time;
@@ -97,8 +98,17 @@ pub fn tell(
             .iter()
             .map(|problem| problem.summary.clone())
             .chain(facts.incidents.clone())
+            .chain(judges_nothing(prepared))
             .collect(),
     }
+}
+
+/// A warning for a scenario whose run passes whatever happens.
+fn judges_nothing(prepared: &Prepared) -> Option<String> {
+    let scenario = prepared.scenario();
+    let has_rules = prepared.alerts().next().is_some();
+    let judges = has_rules || !scenario.expect.slos.is_empty() || !scenario.thresholds.is_empty();
+    (!judges).then(|| "nothing was judged: the scenario has no rules, no SLOs and no thresholds".to_owned())
 }
 
 fn rate(count: u64, time: Duration) -> f64 {
@@ -228,8 +238,8 @@ pub fn write(record: &RunRecord, folder: &Path, settings: &Settings) -> io::Resu
         return Ok(());
     }
     let options = reports::terminal::Options {
-        colour: io::stdout().is_terminal(),
-        columns: 140,
+        colour: terminal::wants_colour(&io::stdout()),
+        columns: terminal::columns(),
         report_path: Some(folder.join("report.html").display().to_string()),
     };
     reports::terminal::write(record, &options, io::stdout().lock())
