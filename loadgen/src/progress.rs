@@ -1,7 +1,7 @@
 //! What the user sees while a run goes on: one live line on a terminal, plain lines elsewhere. On standard error.
 
 use crate::conduct::PhaseLog;
-use crate::fleet::figures::Second;
+use crate::fleet::figures::SecondFigures;
 use crate::terminal;
 use assertions::timeline::{AlertEvent, Transition};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -95,15 +95,16 @@ impl Progress {
     }
 
     /// A second is over.
-    pub fn second(&self, second: &Second, clients: u64, events: &[AlertEvent]) {
+    pub fn second(&self, second: &SecondFigures, events: &[AlertEvent]) {
         self.live(|| {
-            let p99 = second.latency.histogram().value_at_quantile(0.99) as f64 / 1000.0;
+            let p99 = second.latency.map_or(0.0, |[_, p99, _]| p99 as f64 / 1000.0);
             let firing = events.iter().filter(|event| event.transition == Transition::Firing).count();
             let ended =
                 events.iter().filter(|event| matches!(event.transition, Transition::Resolved(_))).count();
             format!(
-                "{:<10} {clients} clients  {} of {}/s  p99 {p99:.1} ms  {} firing",
+                "{:<10} {} clients  {} of {}/s  p99 {p99:.1} ms  {} firing",
                 self.phase,
+                second.connected,
                 second.sent,
                 second.due,
                 firing.saturating_sub(ended)

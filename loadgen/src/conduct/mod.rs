@@ -5,7 +5,7 @@ mod phases;
 
 use crate::clock::RuleClock;
 use crate::fleet::Fleet;
-use crate::fleet::figures::{FleetFigures, Second};
+use crate::fleet::figures::{FleetFigures, SecondFigures, Seconds};
 use crate::progress::Progress;
 use crate::scrape::Scraper;
 use crate::target::OwnGateway;
@@ -14,7 +14,7 @@ use assertions::time::Millis;
 use chaos::active::{Active, Target as ChaosTarget};
 use chaos::journal::Journal;
 use scenarios::scenario::Scenario;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 use wire::sys::Signals;
@@ -89,7 +89,7 @@ pub struct Facts {
     /// What the clients measured.
     pub figures: FleetFigures,
     /// By the end of each second.
-    pub seconds: BTreeMap<Time, (Second, u64)>,
+    pub seconds: Vec<SecondFigures>,
     /// Rule time.
     pub clock: RuleClock,
     /// Rules and routes.
@@ -153,7 +153,7 @@ struct State {
     start: Time,
     phases: Vec<PhaseLog>,
     active: Vec<(usize, usize, Active)>,
-    seconds: BTreeMap<Time, (Second, u64)>,
+    seconds: Seconds,
     cut: Option<Cut>,
     incidents: Vec<String>,
     target_died: bool,
@@ -176,7 +176,7 @@ impl Conductor<'_> {
             start: Time::now(),
             phases: Vec::new(),
             active: Vec::new(),
-            seconds: BTreeMap::new(),
+            seconds: Seconds::default(),
             cut: None,
             incidents: Vec::new(),
             target_died: false,
@@ -231,7 +231,7 @@ impl Conductor<'_> {
             phases: state.phases,
             figures,
             broken,
-            seconds: state.seconds,
+            seconds: state.seconds.closed,
             clock: self.clock,
             watch: self.watch,
             cut: state.cut,

@@ -92,17 +92,12 @@ impl Conductor<'_> {
 
     pub(super) fn take_seconds(&mut self, state: &mut State) {
         let connected = self.fleet.count(|gauges| gauges.connected.get());
+        let threads = self.fleet.threads();
         for (until, second) in self.fleet.seconds() {
-            let (sum, clients) = state.seconds.entry(until).or_default();
-            sum.latency.merge(&second.latency);
-            sum.send_lag.merge(&second.send_lag);
-            sum.sent += second.sent;
-            sum.delivered += second.delivered;
-            sum.due += second.due;
-            *clients = connected;
+            state.seconds.add(until, &second, threads, connected);
         }
-        if let Some((_, (second, clients))) = state.seconds.iter().next_back() {
-            self.progress.second(second, *clients, &self.watch.events);
+        if let Some(second) = state.seconds.closed.last() {
+            self.progress.second(second, &self.watch.events);
         }
     }
 

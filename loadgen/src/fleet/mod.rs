@@ -226,6 +226,11 @@ impl Fleet {
         self.tell_all(|| Mail::EndTraffic(at));
     }
 
+    /// Number of client threads.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
     /// Whether every thread has attempted, or missed, all that was due before the traffic's end.
     pub fn traffic_is_over(&self) -> bool {
         self.count(|gauges| gauges.traffic_over.get()) == self.threads.len() as u64

@@ -1,7 +1,7 @@
 //! Load and latencies.
 
 use crate::conduct::Facts;
-use crate::fleet::figures::{Latencies, PhaseFigures};
+use crate::fleet::figures::{Latencies, PhaseFigures, SecondFigures};
 use crate::fleet::ledger::{Class, Counts};
 use crate::prepare::Prepared;
 use assertions::figures::{ClientFigures, Figures, MessageCounts};
@@ -109,25 +109,18 @@ fn send_lag(latencies: &Latencies) -> Option<SendLag> {
 }
 
 pub(super) fn series(facts: &Facts) -> Vec<SeriesPoint> {
-    let quantile = |latencies: &Latencies, q: f64| {
-        let histogram = latencies.histogram();
-        (!histogram.is_empty()).then(|| ms(histogram.value_at_quantile(q)))
+    let point = |second: &SecondFigures| SeriesPoint {
+        wall_seconds: second.until.since(facts.start).as_secs_f64() - 1.0,
+        planned_per_second: second.due as f64,
+        sent_per_second: second.sent as f64,
+        received_per_second: second.delivered as f64,
+        latency_p50_ms: second.latency.map(|[p50, _, _]| ms(p50)),
+        latency_p99_ms: second.latency.map(|[_, p99, _]| ms(p99)),
+        latency_p999_ms: second.latency.map(|[_, _, p999]| ms(p999)),
+        connected_clients: second.connected,
+        send_lag_p99_ms: second.send_lag.map(ms),
     };
-    facts
-        .seconds
-        .iter()
-        .map(|(until, (second, connected))| SeriesPoint {
-            wall_seconds: until.since(facts.start).as_secs_f64() - 1.0,
-            planned_per_second: second.due as f64,
-            sent_per_second: second.sent as f64,
-            received_per_second: second.delivered as f64,
-            latency_p50_ms: quantile(&second.latency, 0.5),
-            latency_p99_ms: quantile(&second.latency, 0.99),
-            latency_p999_ms: quantile(&second.latency, 0.999),
-            connected_clients: *connected,
-            send_lag_p99_ms: quantile(&second.send_lag, 0.99),
-        })
-        .collect()
+    facts.seconds.iter().map(point).collect()
 }
 
 /// The clients' figures as the judge of SLOs and thresholds reads them.
