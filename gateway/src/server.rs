@@ -98,7 +98,7 @@ impl Server {
             metrics: metrics.clone(),
             wall_offset_ns: wall_offset_ns(),
             // Names are chosen by clients: what they hash to must not be known to them.
-            seed: ahash::RandomState::new().hash_one(Time::now().0),
+            seed: seed().map_err(StartError::Shards)?,
             limits,
         });
         let mut mailboxes = mailbox::network(shards + 1).map_err(StartError::Shards)?;
@@ -272,6 +272,12 @@ fn key(flags: &Flags) -> Result<Vec<u8>, StartError> {
         }
         _ => Err(StartError::NoKey),
     }
+}
+
+fn seed() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
+    if filled < seed.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(u64::from_ne_bytes(seed)) }
 }
 
 fn wall_offset_ns() -> u64 {

@@ -126,12 +126,14 @@ pub(super) fn series(facts: &Facts) -> Vec<SeriesPoint> {
 /// The clients' figures as the judge of SLOs and thresholds reads them.
 pub(super) fn client_figures(prepared: &Prepared, facts: &Facts) -> ClientFigures {
     let mut phases: Vec<assertions::figures::PhaseFigures> = Vec::new();
-    for (index, (phase, log)) in prepared.scenario().phases.iter().zip(&facts.phases).enumerate() {
+    // A phase that was never reached has no figures, and its objectives no data.
+    for (index, phase) in prepared.scenario().phases.iter().enumerate() {
         let mut figures = Figures::empty();
         if let Some((counts, measured)) = facts.figures.phases.get(index + 1) {
             fill(&mut figures, counts, measured);
         }
-        figures.wall_seconds = log.end.since(log.begin).as_secs_f64();
+        let length = facts.phases.get(index).map(|log| log.end.since(log.begin));
+        figures.wall_seconds = length.unwrap_or_default().as_secs_f64();
         phases.push(assertions::figures::PhaseFigures { name: phase.name.value.clone(), figures });
     }
     let mut total = Figures::empty();

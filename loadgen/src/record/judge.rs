@@ -43,9 +43,12 @@ pub(super) fn judge(prepared: &Prepared, settings: &Settings, facts: &Facts) -> 
     let mut findings: Vec<Finding> = alert_finding.into_iter().collect();
     let doubts = validity.into_iter().filter(|(check, _)| check.outcome.fails_the_run());
     findings.extend(doubts.map(|(_, finding)| finding));
-    let slos_failed = checks.slos.iter().any(|check| check.outcome.fails_the_run());
-    let thresholds_failed = checks.thresholds.iter().any(|check| check.outcome.fails_the_run());
-    if slos_failed || thresholds_failed {
+    // Of a run that was cut short, what it could not measure is no failure of the target.
+    let fails = |outcome: record::Outcome| {
+        outcome.fails_the_run() && !(facts.cut.is_some() && outcome == record::Outcome::NoData)
+    };
+    let slos_failed = checks.slos.iter().any(|check| fails(check.outcome));
+    if slos_failed || checks.thresholds.iter().any(|check| fails(check.outcome)) {
         findings.push(Finding::SloFailed);
     }
     match &facts.cut {
