@@ -326,7 +326,8 @@ impl Conductor<'_> {
             if delivered != seen {
                 (seen, quiet_since) = (delivered, Time::now());
             }
-            let all_back = count(|g| g.connected.get()) == self.clients;
+            // To a target that has died nobody comes back.
+            let all_back = state.target_died || count(|g| g.connected.get()) == self.clients;
             if all_back && Time::now().since(quiet_since) >= self.scenario.settle {
                 break;
             }
