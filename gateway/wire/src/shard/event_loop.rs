@@ -1,9 +1,10 @@
 //! The production driver: one thread, one epoll, one descriptor table.
 
-use super::io::{Connect, State};
-use super::mailbox::Mailbox;
+use super::io::Connect;
+use super::mailbox::{Mailbox, Rings};
+use super::step::{Interest, Readiness, Sockets, Step};
 use super::table::ShardFd;
-use super::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex};
+use super::{Application, ConnId, Seats, ShardIndex};
 use crate::sys;
 use crate::time::Time;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -15,11 +16,9 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
-/// Shared receive buffer of a shard: idle connections own none. Also the longest run of bytes an application can ask to see at once.
-pub const RECEIVE_BYTES: usize = 256 * 1024;
+pub use super::step::RECEIVE_BYTES;
+
 const EVENTS_MAX: usize = 1024;
-/// Reads of one connection in a row before others get their turn.
-const READS_IN_A_ROW_MAX: usize = 16;
 /// Polls in a row before timers and mail get their turn.
 const POLLS_IN_A_ROW_MAX: usize = 64;
 const ACCEPTS_IN_A_ROW_MAX: usize = 256;
@@ -75,26 +74,13 @@ pub fn run<A: Application>(
 }
 
 struct Loop<A: Application> {
-    application: A,
-    io: Io<A::Mail>,
-    epoll: ShardFd,
+    step: Step<A, ShardFd>,
+    sockets: Epoll,
+    rings: Rings<A::Mail>,
     listener: Option<ShardFd>,
     /// Given up for a moment to accept, and reset, a connection when the table is full.
     spare: Option<ShardFd>,
-    seats: Seats,
-    sockets: Vec<Option<Socket>>,
-    receive: Box<[u8]>,
     mail: Vec<(ShardIndex, A::Mail)>,
-    due: Vec<u64>,
-}
-
-struct Socket {
-    fd: ShardFd,
-    /// It was accepted and so takes a seat.
-    is_seated: bool,
-    /// An incomplete frame, until the rest of it comes.
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 on each idle connection")]
-    tail: Option<Box<Vec<u8>>>,
 }
 
 impl<A: Application> Loop<A> {
@@ -105,59 +91,41 @@ impl<A: Application> Loop<A> {
         if let Some(listener) = &listener {
             epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         }
+        let (outboxes, rings) = mailbox.into_parts();
         Ok(Loop {
-            application,
-            io: Io::new(Time::now(), mailbox),
-            epoll,
+            step: Step::new(Time::now(), outboxes, config.seats.clone(), application),
+            sockets: Epoll(epoll),
+            rings,
             listener,
             spare: Some(spare()?),
-            seats: config.seats.clone(),
-            sockets: Vec::new(),
-            receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
             mail: Vec::new(),
-            due: Vec::new(),
         })
     }
 
     fn run(&mut self) {
         let mut events = Vec::with_capacity(EVENTS_MAX);
-        while !self.io.stopping {
-            self.io.mailbox.flush();
+        while !self.step.io.stopping {
+            self.rings.flush(&mut self.step.io.mail);
             let timeout = self.timeout();
-            self.poll(&mut events, timeout);
-            self.io.mailbox.awake();
-            self.io.set_now(Time::now());
+            self.sockets.poll(&mut events, timeout);
+            self.rings.awake();
+            self.step.io.set_now(Time::now());
             self.take_input(&mut events);
-            self.take_mail();
-            self.expire_timers();
-            self.application.step_done(&mut self.io);
-            self.carry_out();
+            self.rings.receive(&mut self.mail);
+            self.step.take_mail(&mut self.mail);
+            self.step.expire_timers();
+            self.step.finish(&mut self.sockets);
         }
-        self.io.mailbox.flush();
-        for socket in self.sockets.drain(..).flatten() {
-            set_reset_on_close(&socket.fd);
-        }
+        self.rings.flush(&mut self.step.io.mail);
+        self.step.reset_all(&mut self.sockets);
     }
 
     /// How long nothing is due. Zero if mail is already there.
     fn timeout(&mut self) -> Option<Duration> {
-        let unsent = self.io.mailbox.has_unsent().then(|| self.io.now() + RETRY);
-        let next = [self.io.timers.next(), self.application.deadline(), unsent].into_iter().flatten().min();
+        let unsent = self.step.io.mail.has_unsent().then(|| self.step.io.now() + RETRY);
+        let next = [self.step.deadline(), unsent].into_iter().flatten().min();
         let timeout = next.map(|next| next.since(Time::now()));
-        if timeout == Some(Duration::ZERO) || self.io.mailbox.may_sleep() {
-            timeout
-        } else {
-            Some(Duration::ZERO)
-        }
-    }
-
-    fn poll(&self, events: &mut Vec<epoll::Event>, timeout: Option<Duration>) {
-        let timeout = timeout.and_then(|timeout| rustix::event::Timespec::try_from(timeout).ok());
-        events.clear();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => unreachable!("epoll_wait on our own descriptor: {error}"),
-        }
+        if timeout == Some(Duration::ZERO) || self.rings.may_sleep() { timeout } else { Some(Duration::ZERO) }
     }
 
     /// Takes all input that is ready, so that no timer fires for something that has already arrived.
@@ -167,92 +135,32 @@ impl<A: Application> Loop<A> {
                 match event.data.u64() {
                     DOORBELL => {}
                     LISTENER => self.accept(),
-                    bits => self.socket_event(ConnId::from_bits(bits), event.flags),
+                    bits => {
+                        let (conn, flags) = (ConnId::from_bits(bits), event.flags);
+                        let input = EventFlags::IN | EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP;
+                        let readiness = Readiness {
+                            input: flags.intersects(input),
+                            room: flags.contains(EventFlags::OUT),
+                        };
+                        self.step.ready(conn, readiness, &mut self.sockets);
+                    }
                 }
             }
             if events.len() < EVENTS_MAX {
                 return;
             }
-            self.poll(events, Some(Duration::ZERO));
+            self.sockets.poll(events, Some(Duration::ZERO));
         }
-    }
-
-    fn take_mail(&mut self) {
-        let mut mail = std::mem::take(&mut self.mail);
-        self.io.mailbox.receive(&mut mail);
-        for (from, mail) in mail.drain(..) {
-            self.application.mail(from, mail, &mut self.io);
-        }
-        self.mail = mail;
-        while let Some(mail) = self.io.mailbox.take_local() {
-            let from = self.io.shard();
-            self.application.mail(from, mail, &mut self.io);
-        }
-    }
-
-    fn expire_timers(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.io.timers.expire(self.io.now(), &mut due);
-        for key in due.drain(..) {
-            self.application.timer(key, &mut self.io);
-        }
-        self.due = due;
-    }
-
-    /// Carries out what the step asked for: connects, resets, writes, ends. An end may ask for more.
-    fn carry_out(&mut self) {
-        loop {
-            for connect in std::mem::take(&mut self.io.connects) {
-                self.connect(&connect);
-            }
-            for conn in std::mem::take(&mut self.io.resets) {
-                if let Some(socket) = self.socket(conn) {
-                    set_reset_on_close(&socket.fd);
-                }
-                self.io.end(conn, Closed::Local);
-            }
-            let mut dirty = std::mem::take(&mut self.io.dirty);
-            for conn in dirty.drain(..) {
-                self.write(conn);
-            }
-            if self.io.dirty.is_empty() {
-                self.io.dirty = dirty;
-            }
-            let ended = std::mem::take(&mut self.io.ended);
-            for (conn, how) in ended {
-                if self.sockets[conn.index as usize].take().is_some_and(|socket| socket.is_seated) {
-                    self.seats.give_back();
-                }
-                self.application.closed(conn, how, &mut self.io);
-                self.io.release(conn);
-            }
-            while let Some(mail) = self.io.mailbox.take_local() {
-                let from = self.io.shard();
-                self.application.mail(from, mail, &mut self.io);
-            }
-            let io = &self.io;
-            if io.dirty.is_empty() && io.ended.is_empty() && io.connects.is_empty() && io.resets.is_empty() {
-                return;
-            }
-        }
-    }
-
-    fn socket(&self, conn: ConnId) -> Option<&Socket> {
-        self.io.slot(conn)?;
-        self.sockets.get(conn.index as usize)?.as_ref()
     }
 
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_IN_A_ROW_MAX {
             let Some(listener) = &self.listener else { return };
             match rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok((fd, _)) if !self.seats.take() => {
-                    set_reset_on_close(&ShardFd::from(fd));
-                    self.application.turned_away(&mut self.io);
-                }
                 Ok((fd, address)) => {
                     let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
-                    self.accepted(ShardFd::from(fd), peer.unwrap_or(([0, 0, 0, 0], 0).into()));
+                    let peer = peer.unwrap_or(([0, 0, 0, 0], 0).into());
+                    self.step.accept(ShardFd::from(fd), peer, &mut self.sockets);
                 }
                 Err(Errno::MFILE | Errno::NFILE) => {
                     self.turn_away();
@@ -271,156 +179,69 @@ impl<A: Application> Loop<A> {
         if let Some(listener) = &self.listener
             && let Ok(fd) = rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
         {
-            set_reset_on_close(&ShardFd::from(fd));
-            self.application.turned_away(&mut self.io);
+            self.step.turn_away(ShardFd::from(fd), &mut self.sockets);
         }
         self.spare = spare().ok();
     }
+}
 
-    fn accepted(&mut self, fd: ShardFd, peer: SocketAddr) {
-        let conn = self.io.allocate(State::Open);
-        if self.register(conn, fd, EventFlags::IN | EventFlags::RDHUP) {
-            if let Some(Some(socket)) = self.sockets.get_mut(conn.index as usize) {
-                socket.is_seated = true;
-            }
-            self.application.opened(conn, Origin::Accepted(peer), &mut self.io);
-        } else {
-            self.seats.give_back();
-            self.io.release(conn);
+/// The kernel's sockets, watched by one epoll.
+struct Epoll(ShardFd);
+
+impl Epoll {
+    fn poll(&self, events: &mut Vec<epoll::Event>, timeout: Option<Duration>) {
+        let timeout = timeout.and_then(|timeout| rustix::event::Timespec::try_from(timeout).ok());
+        events.clear();
+        match epoll::wait(&self.0, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => unreachable!("epoll_wait on our own descriptor: {error}"),
         }
     }
+}
 
-    fn register(&mut self, conn: ConnId, fd: ShardFd, flags: EventFlags) -> bool {
-        let index = conn.index as usize;
-        if self.sockets.len() <= index {
-            self.sockets.resize_with(index + 1, || None);
-        }
-        let added = epoll::add(&self.epoll, &fd, EventData::new_u64(conn.to_bits()), flags).is_ok();
-        if added {
-            self.sockets[index] = Some(Socket { fd, tail: None, is_seated: false });
-        }
-        added
+fn flags(interest: Interest) -> EventFlags {
+    match interest {
+        Interest::Connect => EventFlags::OUT,
+        Interest::Input => EventFlags::IN | EventFlags::RDHUP,
+        Interest::InputAndRoom => EventFlags::IN | EventFlags::RDHUP | EventFlags::OUT,
+    }
+}
+
+impl Sockets for Epoll {
+    type Socket = ShardFd;
+
+    fn connect(&mut self, connect: &Connect) -> stdio::Result<ShardFd> {
+        begin_connect(connect.to, connect.from)
     }
 
-    fn connect(&mut self, connect: &Connect) {
-        let index = connect.conn.index as usize;
-        if self.sockets.len() <= index {
-            self.sockets.resize_with(index + 1, || None);
-        }
-        let begun = begin_connect(connect.to, connect.from)
-            .map(|fd| self.register(connect.conn, fd, EventFlags::OUT));
-        match begun {
-            Ok(true) => {}
-            Ok(false) => self.io.end(connect.conn, Closed::ConnectFailed(stdio::ErrorKind::Other)),
-            Err(error) => self.io.end(connect.conn, Closed::ConnectFailed(error.kind())),
-        }
+    fn connect_outcome(&mut self, socket: &ShardFd) -> Result<(), Errno> {
+        rustix::net::sockopt::socket_error(socket)?
     }
 
-    fn socket_event(&mut self, conn: ConnId, flags: EventFlags) {
-        match self.io.slot(conn).map(|slot| slot.state) {
-            Some(State::Connecting) => self.connected(conn),
-            Some(State::Open | State::Closing) => {
-                if flags.contains(EventFlags::OUT) {
-                    self.write(conn);
-                }
-                if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP) {
-                    self.read(conn);
-                }
-            }
-            Some(State::Free | State::Ended) | None => {}
-        }
+    fn add(&mut self, conn: ConnId, socket: &ShardFd, interest: Interest) -> bool {
+        epoll::add(&self.0, socket, EventData::new_u64(conn.to_bits()), flags(interest)).is_ok()
     }
 
-    fn connected(&mut self, conn: ConnId) {
-        let Some(socket) = self.socket(conn) else { return };
-        match rustix::net::sockopt::socket_error(&socket.fd) {
-            Ok(Ok(())) => {
-                self.watch(conn, EventFlags::IN | EventFlags::RDHUP);
-                if let Some(slot) = self.io.slot_mut(conn) {
-                    slot.state = State::Open;
-                }
-                self.application.opened(conn, Origin::Connected, &mut self.io);
-            }
-            Ok(Err(error)) | Err(error) => {
-                self.io.end(conn, Closed::ConnectFailed(stdio::Error::from(error).kind()));
-            }
-        }
+    fn watch(&mut self, conn: ConnId, socket: &ShardFd, interest: Interest) {
+        // The descriptor is registered for as long as it is in the table.
+        let _ = epoll::modify(&self.0, socket, EventData::new_u64(conn.to_bits()), flags(interest));
     }
 
-    fn watch(&self, conn: ConnId, flags: EventFlags) {
-        if let Some(socket) = self.socket(conn) {
-            // The descriptor is registered for as long as it is in the table.
-            let _ = epoll::modify(&self.epoll, &socket.fd, EventData::new_u64(conn.to_bits()), flags);
-        }
+    fn receive(&mut self, socket: &ShardFd, into: &mut [u8]) -> Result<usize, Errno> {
+        rustix::net::recv(socket, into, RecvFlags::empty()).map(|(bytes, _)| bytes)
     }
 
-    fn read(&mut self, conn: ConnId) {
-        for _ in 0..READS_IN_A_ROW_MAX {
-            let Some(Some(socket)) = self.sockets.get_mut(conn.index as usize) else { return };
-            let kept = socket.tail.take().map_or(0, |tail| {
-                self.receive[..tail.len()].copy_from_slice(&tail);
-                tail.len()
-            });
-            let room = self.receive.len() - kept;
-            match rustix::net::recv(&socket.fd, &mut self.receive[kept..], RecvFlags::empty()) {
-                Ok((0, _)) => return self.io.end(conn, Closed::Eof),
-                Ok((bytes, _)) => {
-                    if !self.deliver(conn, kept + bytes) || bytes < room {
-                        return;
-                    }
-                }
-                Err(Errno::AGAIN | Errno::INTR) => return self.keep_tail(conn, 0, kept),
-                Err(_) => return self.io.end(conn, Closed::Reset),
-            }
-        }
+    fn send(&mut self, socket: &ShardFd, bytes: &[u8]) -> Result<usize, Errno> {
+        rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)
     }
 
-    /// Shows the first `filled` bytes of the receive buffer to the application. False: the connection is over.
-    fn deliver(&mut self, conn: ConnId, filled: usize) -> bool {
-        let taken = self.application.received(conn, &mut self.receive[..filled], &mut self.io).min(filled);
-        if self.io.slot(conn).is_none_or(|slot| slot.state != State::Open) {
-            return false;
-        }
-        if taken == 0 && filled == self.receive.len() {
-            // The application wants to see more at once than there ever is room for.
-            self.io.reset(conn);
-            return false;
-        }
-        self.keep_tail(conn, taken, filled);
-        true
+    fn reset_on_close(&mut self, socket: &ShardFd) {
+        // If the peer is gone already there is nothing left to reset.
+        let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
     }
 
-    fn keep_tail(&mut self, conn: ConnId, from: usize, to: usize) {
-        if let Some(Some(socket)) = self.sockets.get_mut(conn.index as usize) {
-            socket.tail = (from < to).then(|| Box::new(self.receive[from..to].to_vec()));
-        }
-    }
-
-    fn write(&mut self, conn: ConnId) {
-        let Some(slot) = self.io.slot(conn) else { return };
-        let (was_blocked, closing) = (slot.blocked, slot.state == State::Closing);
-        let Some(Some(socket)) = self.sockets.get(conn.index as usize) else { return };
-        let bytes = self.io.unsent(conn);
-        let sent =
-            if bytes.is_empty() { Ok(0) } else { rustix::net::send(&socket.fd, bytes, SendFlags::NOSIGNAL) };
-        let flushed = match sent {
-            Ok(bytes) => self.io.sent(conn, bytes),
-            Err(Errno::AGAIN | Errno::INTR) => false,
-            Err(_) => return self.io.end(conn, Closed::Reset),
-        };
-        if closing {
-            if !flushed {
-                set_reset_on_close(&socket.fd);
-            }
-            return self.io.end(conn, Closed::Local);
-        }
-        if was_blocked == flushed {
-            let out = if flushed { EventFlags::empty() } else { EventFlags::OUT };
-            self.watch(conn, EventFlags::IN | EventFlags::RDHUP | out);
-            if let Some(slot) = self.io.slot_mut(conn) {
-                slot.blocked = !flushed;
-            }
-        }
+    fn close(&mut self, socket: ShardFd) {
+        drop(socket);
     }
 }
 
@@ -482,9 +303,4 @@ fn begin_connect(to: SocketAddr, from: Option<IpAddr>) -> stdio::Result<ShardFd>
         Err(error) => return Err(error),
     }
     Ok(ShardFd::from(std::os::fd::OwnedFd::from(socket)))
-}
-
-fn set_reset_on_close(fd: &ShardFd) {
-    // If the peer is gone already there is nothing left to reset.
-    let _ = rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO));
 }

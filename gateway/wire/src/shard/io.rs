@@ -1,6 +1,6 @@
 //! What an application may do in a step. Nothing here touches a socket: a driver carries it out afterwards.
 
-use super::mailbox::Mailbox;
+use super::mailbox::Outboxes;
 use super::timers::Timers;
 use super::{Closed, ShardIndex};
 use crate::time::Time;
@@ -72,7 +72,7 @@ pub(super) struct Connect {
 #[derive(Debug)]
 pub struct Io<M> {
     now: Time,
-    pub(super) mailbox: Mailbox<M>,
+    pub(super) mail: Outboxes<M>,
     pub(super) timers: Timers,
     pub(super) slots: Vec<Slot>,
     free: Vec<u32>,
@@ -87,10 +87,10 @@ pub struct Io<M> {
 }
 
 impl<M> Io<M> {
-    pub(super) fn new(now: Time, mailbox: Mailbox<M>) -> Io<M> {
+    pub(super) fn new(now: Time, mail: Outboxes<M>) -> Io<M> {
         Io {
             now,
-            mailbox,
+            mail,
             timers: Timers::new(now),
             slots: Vec::new(),
             free: Vec::new(),
@@ -116,12 +116,12 @@ impl<M> Io<M> {
 
     /// This shard's number.
     pub fn shard(&self) -> ShardIndex {
-        self.mailbox.index()
+        self.mail.index()
     }
 
     /// Number of shards.
     pub fn shards(&self) -> usize {
-        self.mailbox.nodes() - 1
+        self.mail.nodes() - 1
     }
 
     /// The edge's number in the mail.
@@ -204,12 +204,12 @@ impl<M> Io<M> {
 
     /// Sends mail to a shard (this one included) or to the edge.
     pub fn post(&mut self, to: ShardIndex, mail: M) {
-        self.mailbox.post(to, mail);
+        self.mail.post(to, mail);
     }
 
     /// Whether `to` has fallen so far behind that new work for it must be refused.
     pub fn congested(&self, to: ShardIndex) -> bool {
-        self.mailbox.congested(to)
+        self.mail.congested(to)
     }
 
     /// Ends this shard after the step; connections still open are reset.

@@ -25,16 +25,31 @@ struct Doorbell {
     asleep: AtomicBool,
 }
 
+/// Mail of one node that has not left: all that an application sees of the mail. Knows no ring and no bell.
+#[derive(Debug)]
+pub(super) struct Outboxes<M> {
+    index: ShardIndex,
+    outboxes: Vec<VecDeque<M>>,
+    /// Mail to oneself.
+    local: VecDeque<M>,
+    /// Outbox length from which a destination counts as congested.
+    congested_from: usize,
+}
+
+/// What carries a node's mail: its ends of the rings, and the doorbells.
+#[derive(Debug)]
+pub(super) struct Rings<M> {
+    index: ShardIndex,
+    outgoing: Vec<Option<rtrb::Producer<M>>>,
+    incoming: Vec<Option<rtrb::Consumer<M>>>,
+    doorbells: Arc<[Doorbell]>,
+}
+
 /// One node's end of the mail: its outboxes, its rings, its doorbell.
 #[derive(Debug)]
 pub struct Mailbox<M> {
-    index: ShardIndex,
-    outgoing: Vec<Option<rtrb::Producer<M>>>,
-    outboxes: Vec<VecDeque<M>>,
-    incoming: Vec<Option<rtrb::Consumer<M>>>,
-    /// Mail to oneself.
-    local: VecDeque<M>,
-    doorbells: Arc<[Doorbell]>,
+    outboxes: Outboxes<M>,
+    rings: Rings<M>,
 }
 
 /// Mailboxes for `nodes` nodes, each able to write to every other.
@@ -47,47 +62,41 @@ pub fn network<M>(nodes: usize) -> io::Result<Vec<Mailbox<M>>> {
         .collect::<io::Result<_>>()?;
     let mut mailboxes: Vec<Mailbox<M>> = (0..nodes)
         .map(|index| Mailbox {
-            index,
-            outgoing: (0..nodes).map(|_| None).collect(),
-            outboxes: (0..nodes).map(|_| VecDeque::new()).collect(),
-            incoming: (0..nodes).map(|_| None).collect(),
-            local: VecDeque::new(),
-            doorbells: Arc::clone(&doorbells),
+            outboxes: Outboxes::new(index, nodes, OUTBOX_CONGESTED),
+            rings: Rings {
+                index,
+                outgoing: (0..nodes).map(|_| None).collect(),
+                incoming: (0..nodes).map(|_| None).collect(),
+                doorbells: Arc::clone(&doorbells),
+            },
         })
         .collect();
     for from in 0..nodes {
         for to in (0..nodes).filter(|&to| to != from) {
             let (producer, consumer) = rtrb::RingBuffer::new(RING_CAPACITY);
-            mailboxes[from].outgoing[to] = Some(producer);
-            mailboxes[to].incoming[from] = Some(consumer);
+            mailboxes[from].rings.outgoing[to] = Some(producer);
+            mailboxes[to].rings.incoming[from] = Some(consumer);
         }
     }
     Ok(mailboxes)
 }
 
-impl<M> Mailbox<M> {
-    /// This node's number.
-    pub fn index(&self) -> ShardIndex {
+impl<M> Outboxes<M> {
+    /// Empty outboxes of node `index` of `nodes`.
+    pub(super) fn new(index: ShardIndex, nodes: usize, congested_from: usize) -> Outboxes<M> {
+        let outboxes = (0..nodes).map(|_| VecDeque::new()).collect();
+        Outboxes { index, outboxes, local: VecDeque::new(), congested_from }
+    }
+
+    pub(super) fn index(&self) -> ShardIndex {
         self.index
     }
 
-    /// Number of nodes, the edge included.
-    pub fn nodes(&self) -> usize {
+    pub(super) fn nodes(&self) -> usize {
         self.outboxes.len()
     }
 
-    /// The doorbells of all nodes: descriptors that must survive a split of the table.
-    pub fn doorbell_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.doorbells.iter().map(|doorbell| doorbell.eventfd.as_fd())
-    }
-
-    /// This node's doorbell, to wait on.
-    pub fn doorbell(&self) -> BorrowedFd<'_> {
-        self.doorbells[self.index].eventfd.as_fd()
-    }
-
-    /// Queues mail; it leaves at the next [`Mailbox::flush`].
-    pub fn post(&mut self, to: ShardIndex, mail: M) {
+    pub(super) fn post(&mut self, to: ShardIndex, mail: M) {
         if to == self.index {
             self.local.push_back(mail);
         } else {
@@ -95,15 +104,31 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Whether `to` has fallen so far behind that new work for it must be refused.
-    pub fn congested(&self, to: ShardIndex) -> bool {
-        self.outboxes[to].len() >= OUTBOX_CONGESTED
+    pub(super) fn congested(&self, to: ShardIndex) -> bool {
+        self.outboxes[to].len() >= self.congested_from
+    }
+
+    /// Whether mail waits here; the owner must come back soon instead of sleeping.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.local.is_empty() || self.outboxes.iter().any(|outbox| !outbox.is_empty())
+    }
+
+    /// The next piece of mail to oneself.
+    pub(super) fn take_local(&mut self) -> Option<M> {
+        self.local.pop_front()
+    }
+}
+
+impl<M> Rings<M> {
+    /// This node's doorbell, to wait on.
+    pub(super) fn doorbell(&self) -> BorrowedFd<'_> {
+        self.doorbells[self.index].eventfd.as_fd()
     }
 
     /// Publishes what was posted, as far as the rings have room, and wakes who sleeps.
-    pub fn flush(&mut self) {
-        for to in 0..self.outboxes.len() {
-            let (outbox, Some(ring)) = (&mut self.outboxes[to], &mut self.outgoing[to]) else { continue };
+    pub(super) fn flush(&mut self, outboxes: &mut Outboxes<M>) {
+        for (to, (outbox, ring)) in outboxes.outboxes.iter_mut().zip(&mut self.outgoing).enumerate() {
+            let Some(ring) = ring else { continue };
             let count = outbox.len().min(ring.slots());
             if count == 0 {
                 continue;
@@ -118,18 +143,8 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Whether mail waits here because a ring is full; the owner must come back soon instead of sleeping.
-    pub fn has_unsent(&self) -> bool {
-        !self.local.is_empty() || self.outboxes.iter().any(|outbox| !outbox.is_empty())
-    }
-
-    /// The next piece of mail to oneself.
-    pub fn take_local(&mut self) -> Option<M> {
-        self.local.pop_front()
-    }
-
     /// Moves a batch of mail from each other node into `into`, per sender in the order it was posted.
-    pub fn receive(&mut self, into: &mut Vec<(ShardIndex, M)>) {
+    pub(super) fn receive(&mut self, into: &mut Vec<(ShardIndex, M)>) {
         for (from, ring) in self.incoming.iter_mut().enumerate() {
             let Some(ring) = ring else { continue };
             let count = ring.slots().min(BATCH_MAX);
@@ -140,7 +155,7 @@ impl<M> Mailbox<M> {
     }
 
     /// Announces sleep. False: mail is there, don't sleep.
-    pub fn may_sleep(&self) -> bool {
+    pub(super) fn may_sleep(&self) -> bool {
         let asleep = &self.doorbells[self.index].asleep;
         asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -152,11 +167,73 @@ impl<M> Mailbox<M> {
     }
 
     /// Back from sleep: senders need not ring.
-    pub fn awake(&self) {
+    pub(super) fn awake(&self) {
         let doorbell = &self.doorbells[self.index];
         doorbell.asleep.store(false, Ordering::Relaxed);
         // Nothing to read is the usual case; the count itself means nothing.
         let _ = rustix::io::read(&doorbell.eventfd, &mut [0; 8]);
+    }
+}
+
+impl<M> Mailbox<M> {
+    /// The application's part and the driver's part.
+    pub(super) fn into_parts(self) -> (Outboxes<M>, Rings<M>) {
+        (self.outboxes, self.rings)
+    }
+
+    /// This node's number.
+    pub fn index(&self) -> ShardIndex {
+        self.outboxes.index()
+    }
+
+    /// Number of nodes, the edge included.
+    pub fn nodes(&self) -> usize {
+        self.outboxes.nodes()
+    }
+
+    /// The doorbells of all nodes: descriptors that must survive a split of the table.
+    pub fn doorbell_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rings.doorbells.iter().map(|doorbell| doorbell.eventfd.as_fd())
+    }
+
+    /// This node's doorbell, to wait on.
+    pub fn doorbell(&self) -> BorrowedFd<'_> {
+        self.rings.doorbell()
+    }
+
+    /// Queues mail; it leaves at the next [`Mailbox::flush`].
+    pub fn post(&mut self, to: ShardIndex, mail: M) {
+        self.outboxes.post(to, mail);
+    }
+
+    /// Publishes what was posted, as far as the rings have room, and wakes who sleeps.
+    pub fn flush(&mut self) {
+        self.rings.flush(&mut self.outboxes);
+    }
+
+    /// Whether mail waits here because a ring is full; the owner must come back soon instead of sleeping.
+    pub fn has_unsent(&self) -> bool {
+        self.outboxes.has_unsent()
+    }
+
+    /// The next piece of mail to oneself.
+    pub fn take_local(&mut self) -> Option<M> {
+        self.outboxes.take_local()
+    }
+
+    /// Moves a batch of mail from each other node into `into`, per sender in the order it was posted.
+    pub fn receive(&mut self, into: &mut Vec<(ShardIndex, M)>) {
+        self.rings.receive(into);
+    }
+
+    /// Announces sleep. False: mail is there, don't sleep.
+    pub fn may_sleep(&self) -> bool {
+        self.rings.may_sleep()
+    }
+
+    /// Back from sleep: senders need not ring.
+    pub fn awake(&self) {
+        self.rings.awake();
     }
 }
 

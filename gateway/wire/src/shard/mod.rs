@@ -1,13 +1,14 @@
 //! One thread that owns its connections, and the application it drives.
 //!
 //! A shard is a thread, an epoll, a listener, a table of connections, a timer wheel and a descriptor table. The application
-//! is sans-IO: it is told bytes, times and mail, and answers through [`Io`]. The same application runs under
-//! [`event_loop`] on real sockets, and under a simulator that owns the clock and the links.
+//! is sans-IO: it is told bytes, times and mail, and answers through [`Io`]. What a step does is in `step`, for every driver;
+//! [`event_loop`] runs it on the kernel's sockets.
 
 pub mod event_loop;
 mod io;
 pub mod mailbox;
 mod seats;
+mod step;
 mod table;
 pub mod timers;
 

@@ -1,0 +1,341 @@
+//! One step of a shard: what every driver does with the application and its connections, whatever carries the bytes.
+//!
+//! A driver finds out what is ready and calls, in this order: [`Step::accept`] and [`Step::ready`] for all input,
+//! [`Step::take_mail`], [`Step::expire_timers`], [`Step::finish`]. [`Sockets`] is what it lends for that.
+
+use super::io::{Connect, State};
+use super::mailbox::Outboxes;
+use super::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex};
+use crate::time::Time;
+use rustix::io::Errno;
+use std::net::SocketAddr;
+
+/// Shared receive buffer of a shard: idle connections own none. Also the longest run of bytes an application can ask to see at once.
+pub const RECEIVE_BYTES: usize = 256 * 1024;
+/// Reads of one connection in a row before others get their turn.
+const READS_IN_A_ROW_MAX: usize = 16;
+
+/// What a socket is watched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interest {
+    /// The outcome of a connect.
+    Connect,
+    /// Bytes, or the peer's end.
+    Input,
+    /// The same, and room to write.
+    InputAndRoom,
+}
+
+/// What a socket is ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Readiness {
+    /// There are bytes, or an end or error to be read.
+    pub(super) input: bool,
+    /// There is room to write.
+    pub(super) room: bool,
+}
+
+/// The sockets of a driver: the kernel's, or simulated ones. A type parameter of each call, so that it costs nothing.
+pub(super) trait Sockets {
+    /// One end of a connection.
+    type Socket;
+
+    /// Begins to open a connection, not watched yet.
+    fn connect(&mut self, connect: &Connect) -> std::io::Result<Self::Socket>;
+
+    /// How a connect has ended.
+    fn connect_outcome(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
+
+    /// Begins to watch. False: it cannot be watched, and so not be used.
+    fn add(&mut self, conn: ConnId, socket: &Self::Socket, interest: Interest) -> bool;
+
+    /// Changes what is watched for.
+    fn watch(&mut self, conn: ConnId, socket: &Self::Socket, interest: Interest);
+
+    /// Moves received bytes to the front of `into`; 0: the peer has ended; [`Errno::AGAIN`]: none at present.
+    fn receive(&mut self, socket: &Self::Socket, into: &mut [u8]) -> Result<usize, Errno>;
+
+    /// Sends from the front of `bytes`; gives how many were taken. [`Errno::AGAIN`]: none at present.
+    fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Makes [`Sockets::close`] cut the connection with RST.
+    fn reset_on_close(&mut self, socket: &Self::Socket);
+
+    /// Gives the socket up.
+    fn close(&mut self, socket: Self::Socket);
+}
+
+/// An application with its connections on sockets of type `K`.
+pub(super) struct Step<A: Application, K> {
+    pub(super) application: A,
+    pub(super) io: Io<A::Mail>,
+    seats: Seats,
+    connections: Vec<Option<Connection<K>>>,
+    receive: Box<[u8]>,
+    due: Vec<u64>,
+}
+
+struct Connection<K> {
+    socket: K,
+    /// It was accepted and so takes a seat.
+    is_seated: bool,
+    /// An incomplete frame, until the rest of it comes.
+    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 on each idle connection")]
+    tail: Option<Box<Vec<u8>>>,
+}
+
+impl<A: Application, K> Step<A, K> {
+    pub(super) fn new(now: Time, mail: Outboxes<A::Mail>, seats: Seats, application: A) -> Step<A, K> {
+        Step {
+            application,
+            io: Io::new(now, mail),
+            seats,
+            connections: Vec::new(),
+            receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            due: Vec::new(),
+        }
+    }
+
+    /// When the next step is due even if nothing comes in.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        [self.io.timers.next(), self.application.deadline()].into_iter().flatten().min()
+    }
+
+    /// Takes a newcomer in, or resets it at the door.
+    pub(super) fn accept<S: Sockets<Socket = K>>(&mut self, socket: K, peer: SocketAddr, sockets: &mut S) {
+        if !self.seats.take() {
+            return self.turn_away(socket, sockets);
+        }
+        let conn = self.io.allocate(State::Open);
+        if self.register(conn, socket, Interest::Input, sockets) {
+            if let Some(Some(connection)) = self.connections.get_mut(conn.index as usize) {
+                connection.is_seated = true;
+            }
+            self.application.opened(conn, Origin::Accepted(peer), &mut self.io);
+        } else {
+            self.seats.give_back();
+            self.io.release(conn);
+        }
+    }
+
+    /// Resets a newcomer for whom there is no room.
+    pub(super) fn turn_away<S: Sockets<Socket = K>>(&mut self, socket: K, sockets: &mut S) {
+        sockets.reset_on_close(&socket);
+        sockets.close(socket);
+        self.application.turned_away(&mut self.io);
+    }
+
+    /// A socket is ready: writes what waited for room, and takes all input there is.
+    pub(super) fn ready<S: Sockets<Socket = K>>(
+        &mut self,
+        conn: ConnId,
+        readiness: Readiness,
+        sockets: &mut S,
+    ) {
+        match self.io.slot(conn).map(|slot| slot.state) {
+            Some(State::Connecting) => self.connected(conn, sockets),
+            Some(State::Open | State::Closing) => {
+                if readiness.room {
+                    self.write(conn, sockets);
+                }
+                if readiness.input {
+                    self.read(conn, sockets);
+                }
+            }
+            Some(State::Free | State::Ended) | None => {}
+        }
+    }
+
+    /// Hands over mail from other nodes, and then what the application has written to itself.
+    pub(super) fn take_mail(&mut self, mail: &mut Vec<(ShardIndex, A::Mail)>) {
+        for (from, mail) in mail.drain(..) {
+            self.application.mail(from, mail, &mut self.io);
+        }
+        self.take_local_mail();
+    }
+
+    fn take_local_mail(&mut self) {
+        while let Some(mail) = self.io.mail.take_local() {
+            let from = self.io.shard();
+            self.application.mail(from, mail, &mut self.io);
+        }
+    }
+
+    pub(super) fn expire_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.io.timers.expire(self.io.now(), &mut due);
+        for key in due.drain(..) {
+            self.application.timer(key, &mut self.io);
+        }
+        self.due = due;
+    }
+
+    /// Ends the step and carries out what it asked for: connects, resets, writes, ends. An end may ask for more.
+    pub(super) fn finish<S: Sockets<Socket = K>>(&mut self, sockets: &mut S) {
+        self.application.step_done(&mut self.io);
+        loop {
+            for connect in std::mem::take(&mut self.io.connects) {
+                self.connect(&connect, sockets);
+            }
+            for conn in std::mem::take(&mut self.io.resets) {
+                if let Some(connection) = self.connection(conn) {
+                    sockets.reset_on_close(&connection.socket);
+                }
+                self.io.end(conn, Closed::Local);
+            }
+            let mut dirty = std::mem::take(&mut self.io.dirty);
+            for conn in dirty.drain(..) {
+                self.write(conn, sockets);
+            }
+            if self.io.dirty.is_empty() {
+                self.io.dirty = dirty;
+            }
+            let ended = std::mem::take(&mut self.io.ended);
+            for (conn, how) in ended {
+                self.forget(conn, sockets);
+                self.application.closed(conn, how, &mut self.io);
+                self.io.release(conn);
+            }
+            self.take_local_mail();
+            let io = &self.io;
+            if io.dirty.is_empty() && io.ended.is_empty() && io.connects.is_empty() && io.resets.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// The shard is over: cuts what is still open.
+    pub(super) fn reset_all<S: Sockets<Socket = K>>(&mut self, sockets: &mut S) {
+        for connection in self.connections.drain(..).flatten() {
+            sockets.reset_on_close(&connection.socket);
+            sockets.close(connection.socket);
+        }
+    }
+
+    fn forget<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
+        let place = self.connections.get_mut(conn.index as usize);
+        let Some(connection) = place.and_then(Option::take) else { return };
+        if connection.is_seated {
+            self.seats.give_back();
+        }
+        sockets.close(connection.socket);
+    }
+
+    fn connection(&self, conn: ConnId) -> Option<&Connection<K>> {
+        self.io.slot(conn)?;
+        self.connections.get(conn.index as usize)?.as_ref()
+    }
+
+    fn register<S: Sockets<Socket = K>>(
+        &mut self,
+        conn: ConnId,
+        socket: K,
+        interest: Interest,
+        sockets: &mut S,
+    ) -> bool {
+        let index = conn.index as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, || None);
+        }
+        let is_added = sockets.add(conn, &socket, interest);
+        if is_added {
+            self.connections[index] = Some(Connection { socket, is_seated: false, tail: None });
+        } else {
+            sockets.close(socket);
+        }
+        is_added
+    }
+
+    fn connect<S: Sockets<Socket = K>>(&mut self, connect: &Connect, sockets: &mut S) {
+        let begun = sockets
+            .connect(connect)
+            .map(|socket| self.register(connect.conn, socket, Interest::Connect, sockets));
+        match begun {
+            Ok(true) => {}
+            Ok(false) => self.io.end(connect.conn, Closed::ConnectFailed(std::io::ErrorKind::Other)),
+            Err(error) => self.io.end(connect.conn, Closed::ConnectFailed(error.kind())),
+        }
+    }
+
+    fn connected<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
+        let Some(connection) = self.connection(conn) else { return };
+        match sockets.connect_outcome(&connection.socket) {
+            Ok(()) => {
+                sockets.watch(conn, &connection.socket, Interest::Input);
+                if let Some(slot) = self.io.slot_mut(conn) {
+                    slot.state = State::Open;
+                }
+                self.application.opened(conn, Origin::Connected, &mut self.io);
+            }
+            Err(error) => self.io.end(conn, Closed::ConnectFailed(std::io::Error::from(error).kind())),
+        }
+    }
+
+    fn read<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
+        for _ in 0..READS_IN_A_ROW_MAX {
+            let Some(Some(connection)) = self.connections.get_mut(conn.index as usize) else { return };
+            let kept = connection.tail.take().map_or(0, |tail| {
+                self.receive[..tail.len()].copy_from_slice(&tail);
+                tail.len()
+            });
+            let room = self.receive.len() - kept;
+            match sockets.receive(&connection.socket, &mut self.receive[kept..]) {
+                Ok(0) => return self.io.end(conn, Closed::Eof),
+                Ok(bytes) => {
+                    if !self.deliver(conn, kept + bytes) || bytes < room {
+                        return;
+                    }
+                }
+                Err(Errno::AGAIN | Errno::INTR) => return self.keep_tail(conn, 0, kept),
+                Err(_) => return self.io.end(conn, Closed::Reset),
+            }
+        }
+    }
+
+    /// Shows the first `filled` bytes of the receive buffer to the application. False: the connection is over.
+    fn deliver(&mut self, conn: ConnId, filled: usize) -> bool {
+        let taken = self.application.received(conn, &mut self.receive[..filled], &mut self.io).min(filled);
+        if self.io.slot(conn).is_none_or(|slot| slot.state != State::Open) {
+            return false;
+        }
+        if taken == 0 && filled == self.receive.len() {
+            // The application wants to see more at once than there ever is room for.
+            self.io.reset(conn);
+            return false;
+        }
+        self.keep_tail(conn, taken, filled);
+        true
+    }
+
+    fn keep_tail(&mut self, conn: ConnId, from: usize, to: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(conn.index as usize) {
+            connection.tail = (from < to).then(|| Box::new(self.receive[from..to].to_vec()));
+        }
+    }
+
+    fn write<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
+        let Some(slot) = self.io.slot(conn) else { return };
+        let (was_blocked, closing) = (slot.blocked, slot.state == State::Closing);
+        let Some(Some(connection)) = self.connections.get(conn.index as usize) else { return };
+        let socket = &connection.socket;
+        let bytes = self.io.unsent(conn);
+        let sent = if bytes.is_empty() { Ok(0) } else { sockets.send(socket, bytes) };
+        let flushed = match sent {
+            Ok(bytes) => self.io.sent(conn, bytes),
+            Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(_) => return self.io.end(conn, Closed::Reset),
+        };
+        if closing {
+            if !flushed {
+                sockets.reset_on_close(socket);
+            }
+            return self.io.end(conn, Closed::Local);
+        }
+        if was_blocked == flushed {
+            sockets.watch(conn, socket, if flushed { Interest::Input } else { Interest::InputAndRoom });
+            if let Some(slot) = self.io.slot_mut(conn) {
+                slot.blocked = !flushed;
+            }
+        }
+    }
+}
