@@ -83,8 +83,7 @@ fn frames(
                     Event::Ping(payload) => Some((Opcode::Pong, payload)),
                     Event::Pong(_) | Event::Fragment => None,
                     Event::Close(code) => {
-                        // 1005 stands for "no code given" and must not travel.
-                        close(conn, if code == 1005 { 1000 } else { code }, "", io);
+                        close(conn, code, "", io);
                         None
                     }
                 };

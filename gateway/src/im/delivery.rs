@@ -154,7 +154,7 @@ impl Shard {
                     frame::write(out, Opcode::Pong, payload, None);
                 }
             }
-            Event::Close(_) => self.close_session(session, CloseReason::Client, 1000, "", io),
+            Event::Close(code) => self.close_session(session, CloseReason::Client, *code, "", io),
             Event::Binary(_) => self.close_session(session, CloseReason::Protocol, 1003, "im.v1 is text", io),
             Event::Pong(_) | Event::Fragment => {}
         }

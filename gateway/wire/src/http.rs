@@ -42,7 +42,16 @@ impl<'a> Fields<'a> {
     }
 
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        self.all(name).next()
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+
+    /// Whether `token` is in the comma-separated lists of all fields of that name.
+    fn has_token(&self, name: &str, token: &str) -> bool {
+        self.all(name).flat_map(|list| list.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
     }
 }
 
@@ -53,6 +62,8 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// Path and query as sent.
     pub target: &'a str,
+    /// HTTP/1.1, not 1.0.
+    pub is_http_1_1: bool,
     fields: Fields<'a>,
     /// Length of the head, bytes.
     pub head_bytes: usize,
@@ -69,6 +80,7 @@ impl<'a> Request<'a> {
         let (Some(method), Some(target)) = (request.method, request.path) else {
             return Err(HeadError::Malformed);
         };
+        let is_http_1_1 = request.version == Some(1);
         let fields = Fields::read(request.headers)?;
         // A body of unknown length is not read: whoever sends one gets 400 instead of a request smuggled behind it.
         if fields.get("transfer-encoding").is_some() {
@@ -78,12 +90,22 @@ impl<'a> Request<'a> {
             Some(length) => length.parse().map_err(|_| HeadError::Malformed)?,
             None => 0,
         };
-        Ok(Some(Request { method, target, fields, head_bytes, body_bytes }))
+        Ok(Some(Request { method, target, is_http_1_1, fields, head_bytes, body_bytes }))
     }
 
     /// A header's value, by name in any case.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.fields.get(name)
+    }
+
+    /// The values of all headers of that name, in order.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.fields.all(name)
+    }
+
+    /// Whether a header that is a comma-separated list has `token`, in any case.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.fields.has_token(name, token)
     }
 
     /// The target without its query.
@@ -130,6 +152,16 @@ impl<'a> Response<'a> {
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.fields.get(name)
     }
+
+    /// The values of all headers of that name, in order.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.fields.all(name)
+    }
+
+    /// Whether a header that is a comma-separated list has `token`, in any case.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.fields.has_token(name, token)
+    }
 }
 
 fn head(parsed: httparse::Result<usize>, input: &[u8]) -> Result<Option<usize>, HeadError> {
@@ -143,8 +175,14 @@ fn head(parsed: httparse::Result<usize>, input: &[u8]) -> Result<Option<usize>, 
 
 /// Appends a whole response.
 pub fn write_response(out: &mut Vec<u8>, status: u16, content_type: &str, body: &[u8]) {
+    // Who asked for the wrong thing is told what to ask for (RFC 9110 section 15.5.22, RFC 6455 section 4.4).
+    let upgrade = if status == 426 {
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    } else {
+        ""
+    };
     let head = format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status} {}\r\n{upgrade}Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
         reason_phrase(status),
         body.len()
     );

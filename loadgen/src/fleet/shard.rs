@@ -255,10 +255,10 @@ impl FleetShard {
                     }
                     taken += bytes;
                 }
-                Ok(Some((Event::Close(_), bytes))) => {
+                Ok(Some((Event::Close(code), bytes))) => {
                     let mask = self.mask();
                     if let Some(out) = io.send(conn) {
-                        frame::write_close(out, 1000, "", Some(mask));
+                        frame::write_close(out, code, "", Some(mask));
                     }
                     io.close(conn);
                     taken += bytes;

@@ -1,8 +1,10 @@
 //! One end of an open WebSocket: frames to messages, in place (RFC 6455 sections 5 to 7).
 //!
-//! An endpoint owns no buffer unless a message is fragmented, so an idle connection costs a few bytes.
+//! An endpoint owns no buffer unless a message is incomplete, so an idle connection costs a few bytes.
 
 use super::frame::{self, HeaderError, Opcode};
+use super::gather::Gathered;
+use super::utf8::NotUtf8;
 
 /// Which end this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +26,9 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// A pong.
     Pong(&'a [u8]),
-    /// The peer closes; 1005 if it gave no code.
+    /// The peer closes; 1005 if it gave no code. Answer with [`frame::write_close`] and the same code.
     Close(u16),
-    /// A fragment was taken in; its message is not complete yet.
+    /// A part of a message was taken in; the message is not complete yet.
     Fragment,
 }
 
@@ -53,6 +55,12 @@ pub enum Violation {
     BadClose,
 }
 
+impl From<NotUtf8> for Violation {
+    fn from(_: NotUtf8) -> Violation {
+        Violation::NotUtf8
+    }
+}
+
 impl Violation {
     /// The close code that tells the peer.
     pub fn close_code(self) -> u16 {
@@ -68,93 +76,91 @@ impl Violation {
 #[derive(Debug)]
 pub struct Endpoint {
     role: Role,
-    /// The message so far, while it is fragmented.
-    fragments: Option<Box<Fragments>>,
-}
-
-#[derive(Debug)]
-struct Fragments {
-    text: bool,
-    bytes: Vec<u8>,
-    /// The message was handed out; cleared when the next frame is read.
-    complete: bool,
+    /// The message so far, while it is not complete.
+    gathered: Option<Box<Gathered>>,
 }
 
 impl Endpoint {
     /// An endpoint after its handshake.
     pub fn new(role: Role) -> Endpoint {
-        Endpoint { role, fragments: None }
+        Endpoint { role, gathered: None }
     }
 
-    /// Reads one frame from the front of `input`, unmasking in place.
+    /// Reads one frame, or what is there of a data frame, from the front of `input`, unmasking in place.
     ///
-    /// Gives the event and the number of bytes it took; `None` if the frame is not complete. Messages longer than
-    /// `message_bytes_max` are refused as soon as their header is seen.
+    /// Gives the event and the number of bytes it took; `None` if more bytes are needed. A message that is whole in `input`
+    /// is handed out where it lies; any other is gathered in a buffer of its own, so `input` never needs to hold more than
+    /// a frame's header or a control frame. Messages longer than `message_bytes_max` are refused as soon as a header says so.
+    /// After a violation or [`Event::Close`] nothing more may be read.
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
         message_bytes_max: usize,
     ) -> Result<Option<(Event<'a>, usize)>, Violation> {
+        if self.gathered.as_ref().is_some_and(|gathered| gathered.is_complete()) {
+            self.gathered = None;
+        }
+        if self.gathered.as_ref().is_some_and(|gathered| gathered.is_inside_frame()) {
+            return self.take(input, 0);
+        }
         let Some(header) = frame::parse(input)? else { return Ok(None) };
         if header.mask.is_some() != (self.role == Role::Server) {
             return Err(Violation::Mask);
         }
-        if self.fragments.as_ref().is_some_and(|fragments| fragments.complete) {
-            self.fragments = None;
-        }
-        let already = self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len());
         let payload_bytes = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX);
-        if !header.opcode.is_control() && payload_bytes > message_bytes_max.saturating_sub(already) {
-            return Err(Violation::TooLong);
-        }
         let end = header.header_bytes.saturating_add(payload_bytes);
+        let is_control = header.opcode.is_control();
+        if !is_control {
+            self.check_data(header.opcode, payload_bytes, message_bytes_max)?;
+        }
+        if !is_control && (!header.fin || self.gathered.is_some() || end > input.len()) {
+            let gathered = self.gathered.get_or_insert_with(|| Box::new(Gathered::new(header.opcode)));
+            gathered.begin_frame(&header, payload_bytes);
+            return self.take(input, header.header_bytes);
+        }
         let Some(payload) = input.get_mut(header.header_bytes..end) else { return Ok(None) };
         if let Some(mask) = header.mask {
             frame::apply_mask(payload, mask);
         }
-        self.event(header.opcode, header.fin, payload).map(|event| Some((event, end)))
+        let event = match header.opcode {
+            Opcode::Text => text(payload)?,
+            Opcode::Binary | Opcode::Continuation => Event::Binary(payload),
+            Opcode::Ping => Event::Ping(payload),
+            Opcode::Pong => Event::Pong(payload),
+            Opcode::Close => Event::Close(close_code(payload)?),
+        };
+        Ok(Some((event, end)))
     }
 
-    fn event<'a>(&'a mut self, opcode: Opcode, fin: bool, payload: &'a [u8]) -> Result<Event<'a>, Violation> {
-        match opcode {
-            Opcode::Ping => Ok(Event::Ping(payload)),
-            Opcode::Pong => Ok(Event::Pong(payload)),
-            Opcode::Close => close_code(payload).map(Event::Close),
-            Opcode::Text | Opcode::Binary if self.fragments.is_some() => Err(Violation::Fragments),
-            Opcode::Text if fin => text(payload),
-            Opcode::Binary if fin => Ok(Event::Binary(payload)),
-            Opcode::Text | Opcode::Binary => {
-                let text = opcode == Opcode::Text;
-                self.fragments = Some(Box::new(Fragments { text, bytes: payload.to_vec(), complete: false }));
-                self.fragment_kept()
+    /// Whether a data frame may come now, and be that long.
+    fn check_data(
+        &self,
+        opcode: Opcode,
+        payload_bytes: usize,
+        message_bytes_max: usize,
+    ) -> Result<(), Violation> {
+        if (opcode == Opcode::Continuation) != self.gathered.is_some() {
+            return Err(Violation::Fragments);
+        }
+        let already = self.gathered.as_ref().map_or(0, |gathered| gathered.len());
+        if payload_bytes > message_bytes_max.saturating_sub(already) {
+            return Err(Violation::TooLong);
+        }
+        Ok(())
+    }
+
+    /// Gathers payload that begins at `from`.
+    fn take<'a>(
+        &'a mut self,
+        input: &mut [u8],
+        from: usize,
+    ) -> Result<Option<(Event<'a>, usize)>, Violation> {
+        match self.gathered.as_deref_mut() {
+            Some(gathered) if from > 0 || !input.is_empty() => {
+                let (event, taken) = gathered.take(&mut input[from..])?;
+                Ok(Some((event, from + taken)))
             }
-            Opcode::Continuation => self.continuation(fin, payload),
-        }
-    }
-
-    fn continuation(&mut self, fin: bool, payload: &[u8]) -> Result<Event<'_>, Violation> {
-        match self.fragments.as_deref_mut() {
-            None => return Err(Violation::Fragments),
-            Some(fragments) => {
-                fragments.bytes.extend_from_slice(payload);
-                fragments.complete = fin;
-            }
-        }
-        match self.fragments.as_deref() {
-            Some(Fragments { complete: true, text: true, bytes }) => text(bytes),
-            Some(Fragments { complete: true, text: false, bytes }) => Ok(Event::Binary(bytes)),
-            _ => self.fragment_kept(),
-        }
-    }
-
-    /// Fails on text that cannot become UTF-8 whatever follows, so that a bad message ends at its first bad fragment.
-    fn fragment_kept(&self) -> Result<Event<'_>, Violation> {
-        match self.fragments.as_deref() {
-            Some(Fragments { text: true, bytes, .. }) => match std::str::from_utf8(bytes) {
-                Err(error) if error.error_len().is_some() => Err(Violation::NotUtf8),
-                _ => Ok(Event::Fragment),
-            },
-            _ => Ok(Event::Fragment),
+            _ => Ok(None),
         }
     }
 }
@@ -190,15 +196,48 @@ mod tests {
         out
     }
 
-    fn read_all(mut input: Vec<u8>) -> Result<Vec<String>, Violation> {
+    /// What a server reads when the bytes come in pieces of these lengths, the last one again and again.
+    fn read_in(pieces: &[usize], input: &[u8]) -> (Vec<String>, Option<Violation>) {
         let mut endpoint = Endpoint::new(Role::Server);
         let mut events = Vec::new();
-        let mut at = 0;
-        while let Some((event, bytes)) = endpoint.next(&mut input[at..], 64)? {
-            events.push(format!("{event:?}"));
-            at += bytes;
+        let (mut shown, mut left, mut pieces) = (Vec::new(), input, pieces.iter().cycle());
+        while !left.is_empty() {
+            let piece = (*pieces.next().unwrap()).clamp(1, left.len());
+            shown.extend_from_slice(&left[..piece]);
+            left = &left[piece..];
+            let mut at = 0;
+            loop {
+                match endpoint.next(&mut shown[at..], 64) {
+                    Ok(Some((event, bytes))) => {
+                        if event != Event::Fragment {
+                            events.push(format!("{event:?}"));
+                        }
+                        at += bytes;
+                        if matches!(event, Event::Close(_)) {
+                            return (events, None);
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(violation) => return (events, Some(violation)),
+                }
+            }
+            shown.drain(..at);
+            // Never more than a header or a control frame waits for its rest.
+            assert!(shown.len() < 2 + 4 + 125, "{} bytes wait", shown.len());
         }
-        Ok(events)
+        (events, None)
+    }
+
+    fn check(input: &[Vec<u8>], events: &[&str], violation: Option<Violation>) {
+        let input = input.concat();
+        for pieces in [1, 2, 3, 5, usize::MAX] {
+            let (got, end) = read_in(&[pieces], &input);
+            assert_eq!(
+                (got, end),
+                (events.iter().map(|event| (*event).into()).collect(), violation),
+                "{pieces}"
+            );
+        }
     }
 
     #[test]
@@ -206,18 +245,77 @@ mod tests {
         let input = [
             masked(false, Opcode::Text, b"ab"),
             masked(true, Opcode::Ping, b"p"),
+            masked(false, Opcode::Continuation, b""),
             masked(true, Opcode::Continuation, b"c"),
             masked(true, Opcode::Text, b"next"),
+            masked(false, Opcode::Binary, b""),
+            masked(true, Opcode::Continuation, b""),
+            masked(false, Opcode::Text, b"x"),
+            masked(true, Opcode::Close, &1000u16.to_be_bytes()),
+            masked(true, Opcode::Text, b"nobody reads this"),
         ];
-        assert_eq!(
-            read_all(input.concat()),
-            Ok(vec![
-                "Fragment".into(),
-                "Ping([112])".into(),
-                "Text(\"abc\")".into(),
-                "Text(\"next\")".into()
-            ])
+        check(&input, &["Ping([112])", "Text(\"abc\")", "Text(\"next\")", "Binary([])", "Close(1000)"], None);
+    }
+
+    #[test]
+    fn a_character_may_be_cut_by_a_fragment_and_by_a_read() {
+        let input =
+            [masked(false, Opcode::Text, b"a\xf0\x9f"), masked(true, Opcode::Continuation, b"\x98\x80!")];
+        check(&input, &["Text(\"a\u{1f600}!\")"], None);
+        let cut = [masked(false, Opcode::Text, b"a\xf0"), masked(true, Opcode::Continuation, b"\x9f")];
+        check(&cut, &[], Some(Violation::NotUtf8));
+    }
+
+    #[test]
+    fn bad_text_is_refused_before_its_frame_is_complete() {
+        let input = masked(true, Opcode::Text, b"\xce\xba\xf4\x90\x80\x80 and more");
+        // Header, one character and the two bytes that no text has.
+        let seen = 6 + 4;
+        assert_eq!(read_in(&[1], &input[..seen - 1]), (vec![], None));
+        assert_eq!(read_in(&[1], &input[..seen]), (vec![], Some(Violation::NotUtf8)));
+    }
+
+    #[test]
+    fn the_buffer_of_a_message_is_given_back_with_it() {
+        let mut endpoint = Endpoint::new(Role::Server);
+        let mut input = masked(true, Opcode::Binary, &[7; 40]);
+        assert!(matches!(endpoint.next(&mut input[..20], 64), Ok(Some((Event::Fragment, 20)))));
+        assert!(endpoint.gathered.is_some());
+        assert!(
+            matches!(endpoint.next(&mut input[20..], 64), Ok(Some((Event::Binary(whole), 26))) if *whole == [7; 40])
         );
+        assert_eq!(endpoint.next(&mut [], 64), Ok(None));
+        assert!(endpoint.gathered.is_none());
+    }
+
+    #[test]
+    fn close_codes() {
+        for (code, is_valid) in [
+            (0, false),
+            (999, false),
+            (1000, true),
+            (1003, true),
+            (1004, false),
+            (1005, false),
+            (1006, false),
+            (1007, true),
+            (1014, true),
+            (1015, false),
+            (1016, false),
+            (2999, false),
+            (3000, true),
+            (4999, true),
+            (5000, false),
+            (65535, false),
+        ] {
+            let input = [masked(true, Opcode::Close, &u16::to_be_bytes(code))];
+            match is_valid {
+                true => check(&input, &[&format!("Close({code})")], None),
+                false => check(&input, &[], Some(Violation::BadClose)),
+            }
+        }
+        check(&[masked(true, Opcode::Close, b"")], &["Close(1005)"], None);
+        check(&[masked(true, Opcode::Close, b"\x03\xe8\xff")], &[], Some(Violation::NotUtf8));
     }
 
     #[test]
@@ -239,14 +337,41 @@ mod tests {
             ),
             (vec![0x81, 0x00], Violation::Mask),
         ] {
-            assert_eq!(read_all(input.clone()), Err(violation), "{input:02x?}");
+            for pieces in [1, 4, usize::MAX] {
+                assert_eq!(read_in(&[pieces], &input).1, Some(violation), "{input:02x?} in {pieces}");
+            }
         }
+    }
+
+    fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+        let opcode = prop_oneof![
+            4 => Just(Opcode::Continuation),
+            2 => Just(Opcode::Text),
+            2 => Just(Opcode::Binary),
+            1 => Just(Opcode::Ping),
+            1 => Just(Opcode::Close),
+        ];
+        let payload =
+            prop_oneof!["\\PC{0,12}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..40)];
+        (any::<bool>(), opcode, payload)
+            .prop_map(|(fin, opcode, payload)| masked(fin || opcode.is_control(), opcode, &payload))
     }
 
     proptest! {
         #[test]
-        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read_all(bytes);
+        fn how_bytes_are_cut_changes_nothing(
+            frames in prop::collection::vec(any_frame(), 0..8),
+            noise in prop::collection::vec(any::<u8>(), 0..8),
+            pieces in prop::collection::vec(1usize..30, 1..20),
+        ) {
+            let input = [frames.concat(), noise].concat();
+            let whole = read_in(&[usize::MAX], &input);
+            prop_assert_eq!(read_in(&pieces, &input), whole);
+        }
+
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), pieces in prop::collection::vec(1usize..30, 1..5)) {
+            let _ = read_in(&pieces, &bytes);
         }
     }
 }

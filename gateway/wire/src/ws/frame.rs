@@ -155,8 +155,11 @@ pub fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8
     }
 }
 
-/// Appends a close frame; `reason` is cut to the 123 bytes that fit.
+/// Appends a close frame; `reason` is cut to the 123 bytes that fit. 1005 stands for no code and makes an empty frame.
 pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str, mask: Option<[u8; 4]>) {
+    if code == 1005 {
+        return write(out, Opcode::Close, b"", mask);
+    }
     let mut cut = reason.len().min(123);
     while !reason.is_char_boundary(cut) {
         cut -= 1;

@@ -10,9 +10,12 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Why an upgrade was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UpgradeError {
-    /// No `Upgrade: websocket`.
+    /// Not `GET` over HTTP/1.1 with `Upgrade: websocket` and `Connection: Upgrade`.
     #[error("not a WebSocket upgrade")]
     NotAnUpgrade,
+    /// No `Host`.
+    #[error("Host is missing")]
+    Host,
     /// A version other than 13.
     #[error("Sec-WebSocket-Version must be 13")]
     Version,
@@ -23,18 +26,21 @@ pub enum UpgradeError {
 
 /// Checks an upgrade request and gives the value for `Sec-WebSocket-Accept`.
 pub fn accept(request: &Request<'_>) -> Result<String, UpgradeError> {
-    let has_token = |name, token: &str| {
-        request
-            .header(name)
-            .is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
-    };
-    if request.method != "GET" || !has_token("upgrade", "websocket") || !has_token("connection", "upgrade") {
+    if request.method != "GET"
+        || !request.is_http_1_1
+        || !request.has_token("upgrade", "websocket")
+        || !request.has_token("connection", "upgrade")
+    {
         return Err(UpgradeError::NotAnUpgrade);
+    }
+    if request.header("host").is_none() {
+        return Err(UpgradeError::Host);
     }
     if request.header("sec-websocket-version") != Some("13") {
         return Err(UpgradeError::Version);
     }
-    let key = request.header("sec-websocket-key").ok_or(UpgradeError::Key)?;
+    let mut keys = request.headers("sec-websocket-key");
+    let (Some(key), None) = (keys.next(), keys.next()) else { return Err(UpgradeError::Key) };
     match STANDARD.decode(key) {
         Ok(bytes) if bytes.len() == 16 => Ok(accept_value(key)),
         _ => Err(UpgradeError::Key),
@@ -81,7 +87,9 @@ pub fn read_answer(input: &[u8], nonce: [u8; 16]) -> Result<Option<Answer>, crat
         return Ok(Some(Answer::Refused(response.status)));
     }
     let expected = accept_value(&STANDARD.encode(nonce));
-    if response.header("sec-websocket-accept") != Some(&expected) {
+    let is_upgraded =
+        response.has_token("upgrade", "websocket") && response.has_token("connection", "upgrade");
+    if !is_upgraded || response.header("sec-websocket-accept") != Some(&expected) {
         return Err(crate::http::HeadError::Malformed);
     }
     Ok(Some(Answer::Accepted(response.head_bytes)))
@@ -121,8 +129,16 @@ mod tests {
         let good = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         let check = |text: String| accept(&Request::parse(text.as_bytes()).unwrap().unwrap());
         assert!(check(good.into()).is_ok());
-        assert_eq!(check(good.replace("GET", "POST")), Err(UpgradeError::NotAnUpgrade));
+        assert!(check(good.replace(": keep-alive, Up", ": keep-alive\r\nConnection: Up")).is_ok());
+        for (part, other) in
+            [("GET", "POST"), ("HTTP/1.1", "HTTP/1.0"), (": websocket", ": h2c"), ("alive, Upgrade", "alive")]
+        {
+            assert_eq!(check(good.replace(part, other)), Err(UpgradeError::NotAnUpgrade), "{other}");
+        }
+        assert_eq!(check(good.replace("Host: h\r\n", "")), Err(UpgradeError::Host));
         assert_eq!(check(good.replace(": 13", ": 8")), Err(UpgradeError::Version));
         assert_eq!(check(good.replace("dGhl", "aGhl=")), Err(UpgradeError::Key));
+        let twice = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key";
+        assert_eq!(check(good.replace("Sec-WebSocket-Key", twice)), Err(UpgradeError::Key));
     }
 }

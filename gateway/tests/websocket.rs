@@ -1,0 +1,229 @@
+//! The traps of RFC 6455 against the real binary: raw bytes here, and a foreign client as oracle. `ci/autobahn` runs the whole suite.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tungstenite::Message;
+
+const FIN: u8 = 0x80;
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xA;
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A gateway that echoes; ends with its standard input.
+struct Echo {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Echo {
+    fn start(flags: &[&str]) -> Echo {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
+            .args(["--echo", "--follow-stdin", "--shards", "1", "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let listening: serde_json::Value = serde_json::from_str(&line).unwrap();
+        Echo { child, address: listening["address"].as_str().unwrap().parse().unwrap() }
+    }
+
+    fn tcp(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    fn open(&self) -> Raw {
+        let mut raw = Raw(self.tcp());
+        raw.send(UPGRADE.as_bytes());
+        let head = raw.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+        raw
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+struct Raw(TcpStream);
+
+impl Raw {
+    fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(self.take::<1>());
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    fn take<const BYTES: usize>(&mut self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        self.0.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The next frame: its first byte and its payload. Servers don't mask.
+    fn frame(&mut self) -> (u8, Vec<u8>) {
+        let [first, second] = self.take();
+        let length = match second {
+            126 => usize::from(u16::from_be_bytes(self.take())),
+            127 => usize::try_from(u64::from_be_bytes(self.take())).unwrap(),
+            short => usize::from(short),
+        };
+        let mut payload = vec![0; length];
+        self.0.read_exact(&mut payload).unwrap();
+        (first, payload)
+    }
+
+    /// The peer closes with this code, and then ends the connection in an orderly way.
+    fn is_closed_with(&mut self, code: u16, what: &str) {
+        let (first, payload) = self.frame();
+        assert_eq!((first, &payload[..2]), (FIN | CLOSE, &code.to_be_bytes()[..]), "{what}: {payload:02x?}");
+        assert_eq!(self.0.read(&mut [0]).map_err(|error| error.kind()), Ok(0), "{what}");
+    }
+}
+
+/// A frame as clients send it.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    match payload.len() {
+        short @ ..126 => out.push(0x80 | short as u8),
+        medium @ ..65_536 => out.extend([&[0x80 | 126], &(medium as u16).to_be_bytes()[..]].concat()),
+        long => out.extend([&[0x80 | 127], &(long as u64).to_be_bytes()[..]].concat()),
+    }
+    let mask = [0x1F, 0x2E, 0x3D, 0x4C];
+    out.extend(mask);
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    out
+}
+
+fn close(code: u16) -> Vec<u8> {
+    frame(FIN | CLOSE, &code.to_be_bytes())
+}
+
+#[test]
+fn fragments_come_back_whole_and_pings_pass_between_them() {
+    let echo = Echo::start(&[]);
+    let mut raw = echo.open();
+    raw.send(&frame(TEXT, "h\u{e9}".as_bytes()[..2].as_ref()));
+    raw.send(&frame(FIN | PING, b"still there?"));
+    assert_eq!(raw.frame(), (FIN | PONG, b"still there?".to_vec()));
+    raw.send(&frame(CONTINUATION, b""));
+    let last = frame(FIN | CONTINUATION, &"h\u{e9}llo".as_bytes()[2..]);
+    for byte in last.chunks(1) {
+        raw.send(byte);
+    }
+    assert_eq!(raw.frame(), (FIN | TEXT, "h\u{e9}llo".as_bytes().to_vec()));
+    raw.send(&close(4321));
+    raw.is_closed_with(4321, "the peer's own code comes back");
+}
+
+#[test]
+fn each_violation_has_its_close_code() {
+    let echo = Echo::start(&[]);
+    let mut unmasked = frame(FIN | TEXT, b"x");
+    unmasked[1] = 1;
+    let mut too_long = frame(FIN | BINARY, b"");
+    too_long.splice(1..2, [&[0x80 | 127], &(MESSAGE_BYTES_MAX as u64 + 1).to_be_bytes()[..]].concat());
+    for (bytes, code, what) in [
+        (unmasked, 1002, "unmasked"),
+        (frame(FIN | 0x40 | TEXT, b"x"), 1002, "RSV1 without an extension"),
+        (frame(FIN | 0x20 | TEXT, b"x"), 1002, "RSV2"),
+        (frame(FIN | 0x10 | TEXT, b"x"), 1002, "RSV3"),
+        (frame(FIN | 0x3, b""), 1002, "reserved data opcode"),
+        (frame(FIN | 0xB, b""), 1002, "reserved control opcode"),
+        (frame(PING, b"x"), 1002, "fragmented ping"),
+        (frame(FIN | PING, &[0; 126]), 1002, "long ping"),
+        (frame(FIN | CONTINUATION, b"x"), 1002, "continuation of nothing"),
+        ([frame(TEXT, b"a"), frame(FIN | TEXT, b"b")].concat(), 1002, "a message inside another"),
+        (frame(FIN | TEXT, b"a\xff"), 1007, "not UTF-8"),
+        (frame(TEXT, b"\xed\xa0"), 1007, "a surrogate, before its message is complete"),
+        (frame(FIN | CLOSE, b"\x03"), 1002, "close with half a code"),
+        (close(1005), 1002, "close with a code that must not travel"),
+        (close(2999), 1002, "close with a code nobody has defined"),
+        (frame(FIN | CLOSE, b"\x03\xe8\xff"), 1007, "close with a reason that is not UTF-8"),
+        (too_long, 1009, "longer than the limit"),
+        (
+            [frame(BINARY, &[0; 65_536]), frame(FIN | CONTINUATION, &[0; MESSAGE_BYTES_MAX])].concat()
+                [..70_000]
+                .to_vec(),
+            1009,
+            "longer than the limit in sum",
+        ),
+    ] {
+        let mut raw = echo.open();
+        raw.send(&bytes);
+        raw.is_closed_with(code, what);
+    }
+    // Text that can still become UTF-8 is no violation.
+    let mut raw = echo.open();
+    raw.send(&frame(TEXT, b"\xf0\x9f"));
+    raw.send(&frame(FIN | CLOSE, b""));
+    assert_eq!(raw.frame(), (FIN | CLOSE, vec![]));
+    assert_eq!(raw.0.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn refuses_what_is_no_upgrade() {
+    let echo = Echo::start(&[]);
+    for (request, status, header) in [
+        (UPGRADE.replace(": 13", ": 8"), "426", "Sec-WebSocket-Version: 13\r\n"),
+        (UPGRADE.replace(": websocket", ": h2c"), "426", "Upgrade: websocket\r\n"),
+        (UPGRADE.replace("HTTP/1.1", "HTTP/1.0"), "426", "Upgrade: websocket\r\n"),
+        (UPGRADE.replace("HTTP/1.1", "SMTP"), "400", ""),
+    ] {
+        let mut raw = Raw(echo.tcp());
+        raw.send(request.as_bytes());
+        let head = raw.head();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains(header), "{head}");
+        let mut body = String::new();
+        raw.0.read_to_string(&mut body).unwrap();
+    }
+}
+
+#[test]
+fn a_foreign_client_gets_back_what_it_sends() {
+    let echo = Echo::start(&[]);
+    let config = tungstenite::protocol::WebSocketConfig::default()
+        .max_frame_size(Some(MESSAGE_BYTES_MAX))
+        .max_message_size(Some(MESSAGE_BYTES_MAX));
+    let url = format!("ws://{}/", echo.address);
+    let (mut client, _) =
+        tungstenite::client::client_with_config(url.as_str(), echo.tcp(), Some(config)).unwrap();
+    // Around each border of the length's forms, of the receive buffer, and the longest that is allowed.
+    for bytes in [0, 1, 125, 126, 127, 65_535, 65_536, 262_130, 262_144, 300_000, MESSAGE_BYTES_MAX] {
+        let payload: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        client.send(Message::binary(payload.clone())).unwrap();
+        assert!(client.read().unwrap() == Message::binary(payload), "{bytes} bytes");
+        let text = "\u{1f600}".repeat(bytes / 4);
+        client.send(Message::text(text.clone())).unwrap();
+        assert!(client.read().unwrap() == Message::text(text), "{bytes} bytes of text");
+    }
+    client.send(Message::Ping(vec![1, 2, 3].into())).unwrap();
+    assert_eq!(client.read().unwrap(), Message::Pong(vec![1, 2, 3].into()));
+    client.close(None).unwrap();
+    assert!(matches!(client.read().unwrap(), Message::Close(_)));
+    assert!(matches!(client.read(), Err(tungstenite::Error::ConnectionClosed)));
+}
