@@ -113,6 +113,17 @@ impl<M> Outboxes<M> {
         !self.local.is_empty() || self.outboxes.iter().any(|outbox| !outbox.is_empty())
     }
 
+    /// Takes at most `count` mails for `to`, in order.
+    pub(super) fn take(&mut self, to: ShardIndex, count: usize) -> Vec<M> {
+        let outbox = &mut self.outboxes[to];
+        outbox.drain(..count.min(outbox.len())).collect()
+    }
+
+    /// All mail that waits here.
+    pub(super) fn unsent(&self) -> impl Iterator<Item = &M> {
+        self.outboxes.iter().flatten().chain(&self.local)
+    }
+
     /// The next piece of mail to oneself.
     pub(super) fn take_local(&mut self) -> Option<M> {
         self.local.pop_front()

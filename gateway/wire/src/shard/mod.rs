@@ -2,7 +2,7 @@
 //!
 //! A shard is a thread, an epoll, a listener, a table of connections, a timer wheel and a descriptor table. The application
 //! is sans-IO: it is told bytes, times and mail, and answers through [`Io`]. What a step does is in `step`, for every driver;
-//! [`event_loop`] runs it on the kernel's sockets.
+//! [`event_loop`] runs it on the kernel's sockets, [`virtual_time`] on simulated ones.
 
 pub mod event_loop;
 mod io;
@@ -11,6 +11,7 @@ mod seats;
 mod step;
 mod table;
 pub mod timers;
+pub mod virtual_time;
 
 pub use io::{ConnId, Io};
 pub use seats::Seats;

@@ -100,12 +100,22 @@ impl Timers {
         if self.len == 0 {
             return None;
         }
-        (self.done + 1..=self.done + SLOTS)
-            .find(|tick| {
-                let slot = tick % SLOTS;
-                self.occupied[(slot / 64) as usize] & (1 << (slot % 64)) != 0
-            })
-            .map(|tick| Time(tick * TICK_NS))
+        let first = self.done + 1;
+        let start = first % SLOTS;
+        let (word, bit) = ((start / 64) as usize, start % 64);
+        let words = self.occupied.len();
+        // Once around, a word at a time; the word begun with is looked at twice, its end first and its beginning last.
+        (0..=words).find_map(|step| {
+            let at = (word + step) % words;
+            let wanted = match step {
+                0 => u64::MAX << bit,
+                step if step == words => !(u64::MAX << bit),
+                _ => u64::MAX,
+            };
+            let bits = self.occupied[at] & wanted;
+            let slot = at as u64 * 64 + u64::from(bits.trailing_zeros());
+            (bits != 0).then(|| Time((first + (slot + SLOTS - start) % SLOTS) * TICK_NS))
+        })
     }
 }
 
@@ -132,6 +142,11 @@ mod tests {
                 now = now + Duration::from_millis(step);
                 if let Some(next) = timers.next() {
                     prop_assert!(next > before);
+                    // The nearest timer, or one that shares its place on the wheel and is due rounds later.
+                    let pending = sets.iter().enumerate().filter(|(key, _)| !fired.contains_key(&(*key as u64)));
+                    let ticks = pending.map(|(_, (_, at))| at.div_ceil(TICK_NS).max(1));
+                    let near = ticks.map(|tick| (tick - before.0 / TICK_NS - 1) % SLOTS).min();
+                    prop_assert_eq!(near, Some(next.0 / TICK_NS - before.0 / TICK_NS - 1));
                 }
                 let mut due = Vec::new();
                 timers.expire(now, &mut due);

@@ -1,0 +1,566 @@
+//! The clock, the queue of what is to come, and the network with its kernel.
+
+use super::link::{End, Links, Owner, Pipe};
+use super::random::Random;
+use crate::shard::ConnId;
+use crate::shard::step::{Interest, Readiness};
+use crate::time::Time;
+use rustix::io::Errno;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+/// A program in the world: a number for each of its lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Host(pub(super) u32);
+
+/// How the world behaves. All ranges are drawn from uniformly.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    /// One way, drawn once for each link.
+    pub latency: Range<Duration>,
+    /// Added for each segment; segments keep their order.
+    pub jitter: Range<Duration>,
+    /// Bytes that fit between a writer and a reader who does not read.
+    pub pipe_bytes: usize,
+    /// How often a write is cut in two segments that arrive apart, in 16.
+    pub cuts_in_16: u64,
+    /// From something being ready to the step that takes it.
+    pub wake: Range<Duration>,
+    /// From a step's end to the mail it sent being in the other shard's ring.
+    pub mail: Range<Duration>,
+    /// Mails that a ring holds.
+    pub ring_mails: usize,
+    /// Outbox length from which a destination is congested.
+    pub congested_from: usize,
+}
+
+impl Default for Conditions {
+    fn default() -> Conditions {
+        let micros = |from, to| Duration::from_micros(from)..Duration::from_micros(to);
+        Conditions {
+            latency: micros(20, 2_000),
+            jitter: micros(0, 500),
+            pipe_bytes: 64 * 1024,
+            cuts_in_16: 2,
+            wake: micros(1, 50),
+            mail: micros(1, 300),
+            ring_mails: 16 * 1024,
+            congested_from: 64 * 1024,
+        }
+    }
+}
+
+/// What has happened, and whom it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// For the node on `host`: this shard's step is due.
+    Step {
+        /// Its host.
+        host: Host,
+        /// The shard.
+        shard: usize,
+    },
+    /// For the node on `host`: mail has arrived in a ring.
+    Mail {
+        /// Its host.
+        host: Host,
+        /// The sender.
+        from: usize,
+        /// The reader.
+        to: usize,
+    },
+    /// For the caller: the connection it asked for is open.
+    Connected(End),
+    /// For the caller: it could not be opened. The end is closed.
+    Refused(End),
+    /// For the caller: there is something to read, be it the end. Told once for each arrival.
+    Input(End),
+    /// For the caller: there is room again for who was told that there is none.
+    Room(End),
+    /// For the caller: [`World::set_alarm`] was called with this key.
+    Alarm(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Step { host: Host, shard: usize },
+    Mail { host: Host, from: usize, to: usize },
+    /// Something arrives at this end.
+    Arrival(End),
+    /// The reader at the other side has made room.
+    Room(End),
+    /// A request to connect arrives.
+    Syn(End),
+    /// Its answer arrives.
+    Answer { end: End, is_accepted: bool },
+    Alarm(u64),
+}
+
+#[derive(Debug)]
+struct HostState {
+    listens: Option<SocketAddr>,
+    shards: Vec<ShardState>,
+}
+
+#[derive(Debug, Default)]
+struct ShardState {
+    /// When its next step is due.
+    step_at: Option<Time>,
+    /// It stands still until then.
+    stalled_until: Time,
+    backlog: Vec<End>,
+    ready: Vec<End>,
+}
+
+/// The clock, the links and a seed.
+#[derive(Debug)]
+pub struct World {
+    now: Time,
+    queue: BinaryHeap<Reverse<(Time, u64, Due)>>,
+    order: u64,
+    random: Random,
+    trace: u64,
+    links: Links,
+    hosts: Vec<HostState>,
+    conditions: Conditions,
+}
+
+impl World {
+    /// An empty world at `now`.
+    pub fn new(seed: u64, now: Time, conditions: Conditions) -> World {
+        World {
+            now,
+            queue: BinaryHeap::new(),
+            order: 0,
+            random: Random::new(seed),
+            trace: seed,
+            links: Links::default(),
+            hosts: Vec::new(),
+            conditions,
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The world's chance.
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    /// How the world behaves; a change holds from now on.
+    pub fn conditions(&mut self) -> &mut Conditions {
+        &mut self.conditions
+    }
+
+    /// A hash of all that has happened, bytes included. Equal for equal seeds and calls.
+    pub fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    /// The next event, not later than `until`; `None`: there is none, and the time is `until`.
+    pub fn next(&mut self, until: Time) -> Option<Event> {
+        while self.queue.peek().is_some_and(|Reverse((at, ..))| *at <= until) {
+            let Some(Reverse((at, _, due))) = self.queue.pop() else { break };
+            self.now = self.now.max(at);
+            if let Some(event) = self.happen(at, due) {
+                return Some(event);
+            }
+        }
+        self.now = self.now.max(until);
+        None
+    }
+
+    /// Tells the caller at `at`, with [`Event::Alarm`].
+    pub fn set_alarm(&mut self, at: Time, key: u64) {
+        self.push(at, Due::Alarm(key));
+    }
+
+    fn happen(&mut self, at: Time, due: Due) -> Option<Event> {
+        let event = match due {
+            Due::Step { host, shard } => {
+                let state = self.shard(host, shard)?;
+                if state.step_at != Some(at) {
+                    // It was put off, or brought forward.
+                    return None;
+                }
+                state.step_at = None;
+                Event::Step { host, shard }
+            }
+            Due::Mail { host, from, to } => {
+                self.hosts[host.0 as usize].shards.first()?;
+                Event::Mail { host, from, to }
+            }
+            Due::Arrival(end) => return self.arrive(end),
+            Due::Room(end) => return self.room(end),
+            Due::Syn(end) => {
+                self.syn(end);
+                return None;
+            }
+            Due::Answer { end, is_accepted } => return self.answer(end, is_accepted),
+            Due::Alarm(key) => Event::Alarm(key),
+        };
+        self.note_event(event);
+        Some(event)
+    }
+
+    fn push(&mut self, at: Time, due: Due) {
+        self.order += 1;
+        self.queue.push(Reverse((at.max(self.now), self.order, due)));
+    }
+
+    fn note(&mut self, value: u64) {
+        self.trace = (self.trace ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    }
+
+    fn note_event(&mut self, event: Event) {
+        self.note(self.now.0);
+        let (kind, value) = match event {
+            Event::Step { host, shard } => (1, u64::from(host.0) << 32 | shard as u64),
+            Event::Mail { host, from, to } => (2, u64::from(host.0) << 32 | (from as u64) << 16 | to as u64),
+            Event::Connected(end) => (3, u64::from(end.link)),
+            Event::Refused(end) => (4, u64::from(end.link)),
+            Event::Input(end) => (5, u64::from(end.link)),
+            Event::Room(end) => (6, u64::from(end.link)),
+            Event::Alarm(key) => (7, key),
+        };
+        self.note(kind);
+        self.note(value);
+    }
+
+    fn note_bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.note(u64::from_le_bytes(*word));
+        }
+        let tail = rest.iter().fold(bytes.len() as u64, |tail, byte| tail << 8 | u64::from(*byte));
+        self.note(tail);
+    }
+}
+
+/// Hosts: what a node asks for.
+impl World {
+    /// A new life of a program with `shards` shards, listening on `listens`.
+    pub(super) fn begin_host(&mut self, shards: usize, listens: Option<SocketAddr>) -> Host {
+        let shards = (0..shards).map(|_| ShardState::default()).collect();
+        self.hosts.push(HostState { listens, shards });
+        Host((self.hosts.len() - 1) as u32)
+    }
+
+    /// The program is gone, and the kernel closes what it had open.
+    pub(super) fn end_host(&mut self, host: Host) {
+        let state = &mut self.hosts[host.0 as usize];
+        state.listens = None;
+        let backlogs: Vec<End> = state.shards.drain(..).flat_map(|shard| shard.backlog).collect();
+        for end in self.links.ends_of(host) {
+            self.close(end);
+        }
+        for end in backlogs {
+            self.reset_on_close(end);
+            self.close(end);
+        }
+    }
+
+    /// Stops the shard's thread for a while, as a paused process or a starved core does.
+    pub(super) fn stall(&mut self, host: Host, shard: usize, duration: Duration) {
+        let until = self.now + duration;
+        let Some(state) = self.shard(host, shard) else { return };
+        state.stalled_until = state.stalled_until.max(until);
+        if let Some(at) = state.step_at.take() {
+            self.wake(host, shard, at);
+        }
+    }
+
+    /// Lets the shard's step run at `at`, or when it no longer stands still, if none is due before.
+    pub(super) fn wake(&mut self, host: Host, shard: usize, at: Time) {
+        let Some(state) = self.shard(host, shard) else { return };
+        let at = at.max(state.stalled_until);
+        if state.step_at.is_none_or(|before| at < before) {
+            state.step_at = Some(at);
+            self.push(at, Due::Step { host, shard });
+        }
+    }
+
+    /// Lets the shard's step run soon.
+    pub(super) fn wake_soon(&mut self, host: Host, shard: usize) {
+        let delay = self.random.duration(&self.conditions.wake);
+        self.wake(host, shard, self.now + delay);
+    }
+
+    pub(super) fn mail_at(&mut self, host: Host, from: usize, to: usize, at: Time) {
+        self.push(at, Due::Mail { host, from, to });
+    }
+
+    /// Newcomers, and connections that are ready, in the order in which they became so.
+    pub(super) fn take_input(
+        &mut self,
+        host: Host,
+        shard: usize,
+    ) -> (Vec<(End, SocketAddr)>, Vec<(ConnId, Readiness)>) {
+        let Some(state) = self.shard(host, shard) else { return Default::default() };
+        let (backlog, ready) = (std::mem::take(&mut state.backlog), std::mem::take(&mut state.ready));
+        let mut newcomers = Vec::new();
+        for end in backlog {
+            if let Some(link) = self.links.get(end) {
+                link.sides[1].owner = Owner::Shard { host, shard, watched: None };
+                newcomers.push((end, link.addresses.0));
+            }
+        }
+        let ready = ready.into_iter().filter_map(|end| self.readiness(end)).collect();
+        (newcomers, ready)
+    }
+
+    fn readiness(&mut self, end: End) -> Option<(ConnId, Readiness)> {
+        let side = self.links.side(end)?;
+        side.is_listed = false;
+        let Owner::Shard { watched: Some((conn, interest)), .. } = side.owner else { return None };
+        let room = std::mem::take(&mut side.has_room) && interest != Interest::Input;
+        Some((conn, Readiness { input: side.incoming.is_readable(), room }))
+    }
+
+    fn shard(&mut self, host: Host, shard: usize) -> Option<&mut ShardState> {
+        self.hosts.get_mut(host.0 as usize)?.shards.get_mut(shard)
+    }
+
+    /// Puts the end on its shard's list of what is ready, if it is there for a shard.
+    fn list(&mut self, end: End) {
+        let Some(side) = self.links.side(end) else { return };
+        let Owner::Shard { host, shard, watched: Some(_) } = side.owner else { return };
+        if !std::mem::replace(&mut side.is_listed, true) {
+            if let Some(state) = self.shard(host, shard) {
+                state.ready.push(end);
+            }
+            self.wake_soon(host, shard);
+        }
+    }
+}
+
+/// Sockets, as both nodes and the caller use them.
+impl World {
+    /// Asks for a connection, on the caller's behalf; [`Event::Connected`] or [`Event::Refused`] tells how it went.
+    pub fn connect(&mut self, from: SocketAddr, to: SocketAddr) -> End {
+        self.begin_connect(Owner::Caller, from, to)
+    }
+
+    pub(super) fn begin_connect(&mut self, owner: Owner, from: SocketAddr, to: SocketAddr) -> End {
+        let latency = self.random.duration(&self.conditions.latency);
+        let end = self.links.open(owner, from, to, latency.as_nanos() as u64);
+        self.push(self.now + latency, Due::Syn(end));
+        end
+    }
+
+    fn syn(&mut self, end: End) {
+        let Some(link) = self.links.get(end) else { return };
+        let (to, latency) = (link.addresses.1, Duration::from_nanos(link.latency_ns));
+        if link.is_severed || !link.sides[0].is_open {
+            // Nobody answers, or nobody waits for the answer.
+            link.sides[1].is_open = false;
+            return self.links.release(end);
+        }
+        let host = self.hosts.iter().position(|host| host.listens == Some(to));
+        let answer = Due::Answer { end, is_accepted: host.is_some() };
+        self.push(self.now + latency, answer);
+        let Some(host) = host else { return };
+        // As SO_REUSEPORT does by a hash of the addresses.
+        let shard = self.random.below(self.hosts[host].shards.len() as u64) as usize;
+        self.hosts[host].shards[shard].backlog.push(end.peer());
+        self.wake_soon(Host(host as u32), shard);
+    }
+
+    fn answer(&mut self, end: End, is_accepted: bool) -> Option<Event> {
+        let link = self.links.get(end)?;
+        if link.is_severed {
+            return None;
+        }
+        let [side, other] = &mut link.sides;
+        if !side.is_open {
+            return None;
+        }
+        let is_callers = side.owner == Owner::Caller;
+        if !is_accepted {
+            side.incoming.fail(Errno::CONNREFUSED);
+            other.is_open = false;
+        }
+        if !is_callers {
+            side.has_room = true;
+            self.list(end);
+            return None;
+        }
+        let event = if is_accepted { Event::Connected(end) } else { Event::Refused(end) };
+        if !is_accepted {
+            self.close(end);
+        }
+        self.note_event(event);
+        Some(event)
+    }
+
+    /// Writes; gives how many bytes there was room for. [`Errno::AGAIN`]: none, [`Event::Room`] tells when.
+    ///
+    /// # Errors
+    /// [`Errno::PIPE`] or [`Errno::CONNRESET`] where the connection is over.
+    pub fn send(&mut self, end: End, bytes: &[u8]) -> Result<usize, Errno> {
+        let room = self.conditions.pipe_bytes;
+        let Some(link) = self.links.get(end) else { return Err(Errno::PIPE) };
+        let side = &link.sides[usize::from(end.side)];
+        match side.incoming.error() {
+            Some(error) => return Err(error),
+            None if !side.is_open => return Err(Errno::PIPE),
+            None => {}
+        }
+        let latency = Duration::from_nanos(link.latency_ns);
+        let pipe = &mut link.sides[usize::from(1 - end.side)].incoming;
+        let count = bytes.len().min(room.saturating_sub(pipe.len()));
+        pipe.is_writer_waiting = count < bytes.len();
+        if count == 0 {
+            return if bytes.is_empty() { Ok(0) } else { Err(Errno::AGAIN) };
+        }
+        let bytes = &bytes[..count];
+        self.note_bytes(bytes);
+        let is_cut = self.random.once_in(self.conditions.cuts_in_16, 16);
+        let cut = if is_cut { self.random.below(count as u64) as usize } else { 0 };
+        for part in [&bytes[..cut], &bytes[cut..]] {
+            if !part.is_empty() {
+                self.segment(end.peer(), latency, |pipe, at| pipe.send(part, at));
+            }
+        }
+        Ok(count)
+    }
+
+    /// Sends a segment on its way to `to`.
+    fn segment(&mut self, to: End, latency: Duration, put: impl FnOnce(&mut Pipe, Time)) {
+        let at = self.now + latency + self.random.duration(&self.conditions.jitter);
+        let Some(side) = self.links.side(to) else { return };
+        let at = at.max(side.incoming.last_arrival);
+        put(&mut side.incoming, at);
+        self.push(at, Due::Arrival(to));
+    }
+
+    fn arrive(&mut self, end: End) -> Option<Event> {
+        let (now, drop_unread) = (self.now, self.random.once_in(1, 2));
+        let link = self.links.get(end)?;
+        if link.is_severed {
+            return None;
+        }
+        let side = &mut link.sides[usize::from(end.side)];
+        if !side.incoming.arrive(now, drop_unread) {
+            return None;
+        }
+        if !side.is_open {
+            self.refuse_bytes(end);
+            return None;
+        }
+        if side.owner == Owner::Caller {
+            self.note_event(Event::Input(end));
+            return Some(Event::Input(end));
+        }
+        self.list(end);
+        None
+    }
+
+    /// Bytes have come to a closed socket: the kernel answers with RST. An end or a reset is answered with nothing.
+    fn refuse_bytes(&mut self, end: End) {
+        let Some(link) = self.links.get(end) else { return };
+        let latency = Duration::from_nanos(link.latency_ns);
+        let has_bytes = link.sides[usize::from(end.side)].incoming.has_unread();
+        if has_bytes && link.sides[usize::from(end.peer().side)].is_open {
+            self.segment(end.peer(), latency, |pipe, at| pipe.send_reset(pipe.under_way(), at));
+        }
+    }
+
+    fn room(&mut self, end: End) -> Option<Event> {
+        let link = self.links.get(end)?;
+        let side = &mut link.sides[usize::from(end.side)];
+        if link.is_severed || !side.is_open {
+            return None;
+        }
+        if side.owner == Owner::Caller {
+            self.note_event(Event::Room(end));
+            return Some(Event::Room(end));
+        }
+        side.has_room = true;
+        self.list(end);
+        None
+    }
+
+    /// Reads to the front of `into`; 0: the peer has ended. [`Errno::AGAIN`]: nothing there.
+    ///
+    /// # Errors
+    /// [`Errno::CONNRESET`] where the connection was cut.
+    pub fn receive(&mut self, end: End, into: &mut [u8]) -> Result<usize, Errno> {
+        let Some(link) = self.links.get(end) else { return Err(Errno::NOTCONN) };
+        let latency = Duration::from_nanos(link.latency_ns);
+        let pipe = &mut link.sides[usize::from(end.side)].incoming;
+        let received = pipe.receive(into);
+        let has_more = pipe.is_readable();
+        let makes_room = pipe.is_writer_waiting && pipe.len() * 2 <= self.conditions.pipe_bytes;
+        if makes_room {
+            pipe.is_writer_waiting = false;
+            self.push(self.now + latency, Due::Room(end.peer()));
+        }
+        // Level-triggered: what was left is ready still.
+        if has_more && matches!(received, Ok(1..)) {
+            self.list(end);
+        }
+        received
+    }
+
+    /// Makes [`World::close`] cut the connection with RST, and drop what has not left.
+    pub fn reset_on_close(&mut self, end: End) {
+        if let Some(side) = self.links.side(end) {
+            side.resets_on_close = true;
+        }
+    }
+
+    /// Closes an end. The peer sees the end behind all bytes; RST where bytes were left unread or it was asked for.
+    pub fn close(&mut self, end: End) {
+        let Some(link) = self.links.get(end) else { return };
+        let latency = Duration::from_nanos(link.latency_ns);
+        let side = &mut link.sides[usize::from(end.side)];
+        if !std::mem::replace(&mut side.is_open, false) {
+            return;
+        }
+        let (resets, is_over) = (side.resets_on_close, side.incoming.error().is_some());
+        let is_unread = side.incoming.has_unread();
+        let peer = end.peer();
+        let pipe = &link.sides[usize::from(peer.side)].incoming;
+        let under_way = pipe.under_way() as u64;
+        if !is_over && resets {
+            let kept = self.random.below(under_way + 1) as usize;
+            self.segment(peer, latency, |pipe, at| pipe.send_reset(kept, at));
+        } else if !is_over && is_unread {
+            self.segment(peer, latency, |pipe, at| pipe.send_reset(pipe.under_way(), at));
+        } else if !is_over {
+            self.segment(peer, latency, |pipe, at| pipe.send_fin(at));
+        }
+        self.links.release(end);
+    }
+
+    /// From now on nothing arrives on this link, on either side, and nobody is told: a peer that is half-open.
+    pub fn sever(&mut self, end: End) {
+        if let Some(link) = self.links.get(end) {
+            link.is_severed = true;
+        }
+    }
+
+    pub(super) fn watch(&mut self, end: End, conn: ConnId, interest: Interest) {
+        let Some(side) = self.links.side(end) else { return };
+        if let Owner::Shard { watched, .. } = &mut side.owner {
+            *watched = Some((conn, interest));
+        }
+        if side.incoming.is_readable() {
+            self.list(end);
+        }
+    }
+
+    pub(super) fn connect_outcome(&mut self, end: End) -> Result<(), Errno> {
+        match self.links.side(end) {
+            Some(side) => side.incoming.error().map_or(Ok(()), Err),
+            None => Err(Errno::NOTCONN),
+        }
+    }
+}
