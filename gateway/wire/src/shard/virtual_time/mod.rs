@@ -17,6 +17,7 @@
 mod link;
 mod node;
 mod random;
+mod sockets;
 mod world;
 
 pub use link::End;

@@ -1,7 +1,7 @@
 //! A program in virtual time: its shards, and the mail between them.
 
 use super::link::{End, Owner};
-use super::world::{Event, Host, World};
+use super::world::{Event, Host, Input, World};
 use crate::shard::io::Connect;
 use crate::shard::mailbox::Outboxes;
 use crate::shard::step::{Interest, Sockets, Step};
@@ -114,7 +114,7 @@ impl<A: Application> Node<A> {
     }
 
     fn step(&mut self, shard: ShardIndex, world: &mut World) {
-        let (newcomers, ready) = world.take_input(self.host, shard);
+        let Input { newcomers, ready } = world.take_input(self.host, shard);
         let step = &mut self.shards[shard];
         if step.io.stopping {
             return;
@@ -182,7 +182,8 @@ impl<A: Application> Node<A> {
     fn mail_arrived(&mut self, from: ShardIndex, to: ShardIndex, world: &mut World) {
         let nodes = self.inboxes.len();
         let mut arrived = 0;
-        while let Some((_, mail)) = self.under_way[from * nodes + to].pop_front_if(|(at, _)| *at <= world.now())
+        while let Some((_, mail)) =
+            self.under_way[from * nodes + to].pop_front_if(|(at, _)| *at <= world.now())
         {
             self.inboxes[to].push((from, mail));
             arrived += 1;

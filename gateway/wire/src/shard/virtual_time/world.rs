@@ -1,11 +1,10 @@
 //! The clock, the queue of what is to come, and the network with its kernel.
 
-use super::link::{End, Links, Owner, Pipe};
+use super::link::{End, Links, Owner};
 use super::random::Random;
 use crate::shard::ConnId;
 use crate::shard::step::{Interest, Readiness};
 use crate::time::Time;
-use rustix::io::Errno;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -85,9 +84,16 @@ pub enum Event {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Step { host: Host, shard: usize },
-    Mail { host: Host, from: usize, to: usize },
+pub(super) enum Due {
+    Step {
+        host: Host,
+        shard: usize,
+    },
+    Mail {
+        host: Host,
+        from: usize,
+        to: usize,
+    },
     /// Something arrives at this end.
     Arrival(End),
     /// The reader at the other side has made room.
@@ -95,7 +101,10 @@ enum Due {
     /// A request to connect arrives.
     Syn(End),
     /// Its answer arrives.
-    Answer { end: End, is_accepted: bool },
+    Answer {
+        end: End,
+        is_accepted: bool,
+    },
     Alarm(u64),
 }
 
@@ -115,17 +124,24 @@ struct ShardState {
     ready: Vec<End>,
 }
 
+/// What waits for a shard's step.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    pub(super) newcomers: Vec<(End, SocketAddr)>,
+    pub(super) ready: Vec<(ConnId, Readiness)>,
+}
+
 /// The clock, the links and a seed.
 #[derive(Debug)]
 pub struct World {
-    now: Time,
+    pub(super) now: Time,
     queue: BinaryHeap<Reverse<(Time, u64, Due)>>,
     order: u64,
-    random: Random,
+    pub(super) random: Random,
     trace: u64,
-    links: Links,
+    pub(super) links: Links,
     hosts: Vec<HostState>,
-    conditions: Conditions,
+    pub(super) conditions: Conditions,
 }
 
 impl World {
@@ -209,7 +225,7 @@ impl World {
         Some(event)
     }
 
-    fn push(&mut self, at: Time, due: Due) {
+    pub(super) fn push(&mut self, at: Time, due: Due) {
         self.order += 1;
         self.queue.push(Reverse((at.max(self.now), self.order, due)));
     }
@@ -218,7 +234,7 @@ impl World {
         self.trace = (self.trace ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
     }
 
-    fn note_event(&mut self, event: Event) {
+    pub(super) fn note_event(&mut self, event: Event) {
         self.note(self.now.0);
         let (kind, value) = match event {
             Event::Step { host, shard } => (1, u64::from(host.0) << 32 | shard as u64),
@@ -233,7 +249,7 @@ impl World {
         self.note(value);
     }
 
-    fn note_bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn note_bytes(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {
             self.note(u64::from_le_bytes(*word));
@@ -297,12 +313,8 @@ impl World {
     }
 
     /// Newcomers, and connections that are ready, in the order in which they became so.
-    pub(super) fn take_input(
-        &mut self,
-        host: Host,
-        shard: usize,
-    ) -> (Vec<(End, SocketAddr)>, Vec<(ConnId, Readiness)>) {
-        let Some(state) = self.shard(host, shard) else { return Default::default() };
+    pub(super) fn take_input(&mut self, host: Host, shard: usize) -> Input {
+        let Some(state) = self.shard(host, shard) else { return Input::default() };
         let (backlog, ready) = (std::mem::take(&mut state.backlog), std::mem::take(&mut state.ready));
         let mut newcomers = Vec::new();
         for end in backlog {
@@ -312,7 +324,7 @@ impl World {
             }
         }
         let ready = ready.into_iter().filter_map(|end| self.readiness(end)).collect();
-        (newcomers, ready)
+        Input { newcomers, ready }
     }
 
     fn readiness(&mut self, end: End) -> Option<(ConnId, Readiness)> {
@@ -328,7 +340,7 @@ impl World {
     }
 
     /// Puts the end on its shard's list of what is ready, if it is there for a shard.
-    fn list(&mut self, end: End) {
+    pub(super) fn list(&mut self, end: End) {
         let Some(side) = self.links.side(end) else { return };
         let Owner::Shard { host, shard, watched: Some(_) } = side.owner else { return };
         if !std::mem::replace(&mut side.is_listed, true) {
@@ -337,21 +349,6 @@ impl World {
             }
             self.wake_soon(host, shard);
         }
-    }
-}
-
-/// Sockets, as both nodes and the caller use them.
-impl World {
-    /// Asks for a connection, on the caller's behalf; [`Event::Connected`] or [`Event::Refused`] tells how it went.
-    pub fn connect(&mut self, from: SocketAddr, to: SocketAddr) -> End {
-        self.begin_connect(Owner::Caller, from, to)
-    }
-
-    pub(super) fn begin_connect(&mut self, owner: Owner, from: SocketAddr, to: SocketAddr) -> End {
-        let latency = self.random.duration(&self.conditions.latency);
-        let end = self.links.open(owner, from, to, latency.as_nanos() as u64);
-        self.push(self.now + latency, Due::Syn(end));
-        end
     }
 
     fn syn(&mut self, end: End) {
@@ -370,197 +367,5 @@ impl World {
         let shard = self.random.below(self.hosts[host].shards.len() as u64) as usize;
         self.hosts[host].shards[shard].backlog.push(end.peer());
         self.wake_soon(Host(host as u32), shard);
-    }
-
-    fn answer(&mut self, end: End, is_accepted: bool) -> Option<Event> {
-        let link = self.links.get(end)?;
-        if link.is_severed {
-            return None;
-        }
-        let [side, other] = &mut link.sides;
-        if !side.is_open {
-            return None;
-        }
-        let is_callers = side.owner == Owner::Caller;
-        if !is_accepted {
-            side.incoming.fail(Errno::CONNREFUSED);
-            other.is_open = false;
-        }
-        if !is_callers {
-            side.has_room = true;
-            self.list(end);
-            return None;
-        }
-        let event = if is_accepted { Event::Connected(end) } else { Event::Refused(end) };
-        if !is_accepted {
-            self.close(end);
-        }
-        self.note_event(event);
-        Some(event)
-    }
-
-    /// Writes; gives how many bytes there was room for. [`Errno::AGAIN`]: none, [`Event::Room`] tells when.
-    ///
-    /// # Errors
-    /// [`Errno::PIPE`] or [`Errno::CONNRESET`] where the connection is over.
-    pub fn send(&mut self, end: End, bytes: &[u8]) -> Result<usize, Errno> {
-        let room = self.conditions.pipe_bytes;
-        let Some(link) = self.links.get(end) else { return Err(Errno::PIPE) };
-        let side = &link.sides[usize::from(end.side)];
-        match side.incoming.error() {
-            Some(error) => return Err(error),
-            None if !side.is_open => return Err(Errno::PIPE),
-            None => {}
-        }
-        let latency = Duration::from_nanos(link.latency_ns);
-        let pipe = &mut link.sides[usize::from(1 - end.side)].incoming;
-        let count = bytes.len().min(room.saturating_sub(pipe.len()));
-        pipe.is_writer_waiting = count < bytes.len();
-        if count == 0 {
-            return if bytes.is_empty() { Ok(0) } else { Err(Errno::AGAIN) };
-        }
-        let bytes = &bytes[..count];
-        self.note_bytes(bytes);
-        let is_cut = self.random.once_in(self.conditions.cuts_in_16, 16);
-        let cut = if is_cut { self.random.below(count as u64) as usize } else { 0 };
-        for part in [&bytes[..cut], &bytes[cut..]] {
-            if !part.is_empty() {
-                self.segment(end.peer(), latency, |pipe, at| pipe.send(part, at));
-            }
-        }
-        Ok(count)
-    }
-
-    /// Sends a segment on its way to `to`.
-    fn segment(&mut self, to: End, latency: Duration, put: impl FnOnce(&mut Pipe, Time)) {
-        let at = self.now + latency + self.random.duration(&self.conditions.jitter);
-        let Some(side) = self.links.side(to) else { return };
-        let at = at.max(side.incoming.last_arrival);
-        put(&mut side.incoming, at);
-        self.push(at, Due::Arrival(to));
-    }
-
-    fn arrive(&mut self, end: End) -> Option<Event> {
-        let (now, drop_unread) = (self.now, self.random.once_in(1, 2));
-        let link = self.links.get(end)?;
-        if link.is_severed {
-            return None;
-        }
-        let side = &mut link.sides[usize::from(end.side)];
-        if !side.incoming.arrive(now, drop_unread) {
-            return None;
-        }
-        if !side.is_open {
-            self.refuse_bytes(end);
-            return None;
-        }
-        if side.owner == Owner::Caller {
-            self.note_event(Event::Input(end));
-            return Some(Event::Input(end));
-        }
-        self.list(end);
-        None
-    }
-
-    /// Bytes have come to a closed socket: the kernel answers with RST. An end or a reset is answered with nothing.
-    fn refuse_bytes(&mut self, end: End) {
-        let Some(link) = self.links.get(end) else { return };
-        let latency = Duration::from_nanos(link.latency_ns);
-        let has_bytes = link.sides[usize::from(end.side)].incoming.has_unread();
-        if has_bytes && link.sides[usize::from(end.peer().side)].is_open {
-            self.segment(end.peer(), latency, |pipe, at| pipe.send_reset(pipe.under_way(), at));
-        }
-    }
-
-    fn room(&mut self, end: End) -> Option<Event> {
-        let link = self.links.get(end)?;
-        let side = &mut link.sides[usize::from(end.side)];
-        if link.is_severed || !side.is_open {
-            return None;
-        }
-        if side.owner == Owner::Caller {
-            self.note_event(Event::Room(end));
-            return Some(Event::Room(end));
-        }
-        side.has_room = true;
-        self.list(end);
-        None
-    }
-
-    /// Reads to the front of `into`; 0: the peer has ended. [`Errno::AGAIN`]: nothing there.
-    ///
-    /// # Errors
-    /// [`Errno::CONNRESET`] where the connection was cut.
-    pub fn receive(&mut self, end: End, into: &mut [u8]) -> Result<usize, Errno> {
-        let Some(link) = self.links.get(end) else { return Err(Errno::NOTCONN) };
-        let latency = Duration::from_nanos(link.latency_ns);
-        let pipe = &mut link.sides[usize::from(end.side)].incoming;
-        let received = pipe.receive(into);
-        let has_more = pipe.is_readable();
-        let makes_room = pipe.is_writer_waiting && pipe.len() * 2 <= self.conditions.pipe_bytes;
-        if makes_room {
-            pipe.is_writer_waiting = false;
-            self.push(self.now + latency, Due::Room(end.peer()));
-        }
-        // Level-triggered: what was left is ready still.
-        if has_more && matches!(received, Ok(1..)) {
-            self.list(end);
-        }
-        received
-    }
-
-    /// Makes [`World::close`] cut the connection with RST, and drop what has not left.
-    pub fn reset_on_close(&mut self, end: End) {
-        if let Some(side) = self.links.side(end) {
-            side.resets_on_close = true;
-        }
-    }
-
-    /// Closes an end. The peer sees the end behind all bytes; RST where bytes were left unread or it was asked for.
-    pub fn close(&mut self, end: End) {
-        let Some(link) = self.links.get(end) else { return };
-        let latency = Duration::from_nanos(link.latency_ns);
-        let side = &mut link.sides[usize::from(end.side)];
-        if !std::mem::replace(&mut side.is_open, false) {
-            return;
-        }
-        let (resets, is_over) = (side.resets_on_close, side.incoming.error().is_some());
-        let is_unread = side.incoming.has_unread();
-        let peer = end.peer();
-        let pipe = &link.sides[usize::from(peer.side)].incoming;
-        let under_way = pipe.under_way() as u64;
-        if !is_over && resets {
-            let kept = self.random.below(under_way + 1) as usize;
-            self.segment(peer, latency, |pipe, at| pipe.send_reset(kept, at));
-        } else if !is_over && is_unread {
-            self.segment(peer, latency, |pipe, at| pipe.send_reset(pipe.under_way(), at));
-        } else if !is_over {
-            self.segment(peer, latency, |pipe, at| pipe.send_fin(at));
-        }
-        self.links.release(end);
-    }
-
-    /// From now on nothing arrives on this link, on either side, and nobody is told: a peer that is half-open.
-    pub fn sever(&mut self, end: End) {
-        if let Some(link) = self.links.get(end) {
-            link.is_severed = true;
-        }
-    }
-
-    pub(super) fn watch(&mut self, end: End, conn: ConnId, interest: Interest) {
-        let Some(side) = self.links.side(end) else { return };
-        if let Owner::Shard { watched, .. } = &mut side.owner {
-            *watched = Some((conn, interest));
-        }
-        if side.incoming.is_readable() {
-            self.list(end);
-        }
-    }
-
-    pub(super) fn connect_outcome(&mut self, end: End) -> Result<(), Errno> {
-        match self.links.side(end) {
-            Some(side) => side.incoming.error().map_or(Ok(()), Err),
-            None => Err(Errno::NOTCONN),
-        }
     }
 }
