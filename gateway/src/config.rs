@@ -82,6 +82,8 @@ pub struct Limits {
     pub attempts_max: u8,
     /// Members of a group.
     pub group_members_max: usize,
+    /// Deliveries of group messages under way from the groups at home on a shard; beyond it they refuse new messages.
+    pub fanout_max: usize,
     /// Messages that wait for a route, per user and shard.
     pub parked_max: usize,
     /// Deliveries held by an injected latency, per shard.
@@ -112,6 +114,7 @@ impl Default for Limits {
             dedup_window: Duration::from_secs(120),
             attempts_max: 3,
             group_members_max: 100_000,
+            fanout_max: 400_000,
             parked_max: 1024,
             held_max: 1_000_000,
             devices_max: 16,

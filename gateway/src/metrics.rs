@@ -216,6 +216,8 @@ pub struct ShardMetrics {
     pub group_delivered: Counter,
     /// Members a group message went to.
     pub group_fanout: Histogram<7>,
+    /// Members that group messages are still on their way to.
+    pub fanout_backlog: Gauge,
     /// Messages refused, of any code.
     pub refused: Counter,
 }
@@ -372,6 +374,12 @@ impl Collector for Metrics {
             "Members a group message went to",
             &FANOUT_BOUNDS,
             &[(vec![], &|s| &s.group_fanout)],
+        )?;
+        self.gauge(
+            encoder,
+            "im_gateway_group_fanout_backlog",
+            "Members that accepted group messages are still on their way to",
+            |s| s.fanout_backlog.get(),
         )?;
         self.process_families(encoder)
     }
@@ -550,7 +558,7 @@ impl Metrics {
 type NoLabels = [(&'static str, &'static str); 0];
 
 /// Metric families that [`Metrics::render`] writes.
-const INSTRUMENTS: u64 = 27;
+const INSTRUMENTS: u64 = 28;
 
 /// Seconds, for a histogram.
 pub fn seconds(duration: Duration) -> f64 {

@@ -7,7 +7,7 @@ use crate::config::{Flags, Limits};
 use crate::echo::Echo;
 use crate::im::mail::Mail;
 use crate::im::{Shard, Shared};
-use crate::metrics::{Metrics, ProcessMetrics};
+use crate::metrics::{Metrics, ProcessMetrics, ShardMetrics};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
@@ -166,7 +166,8 @@ impl Server {
         // Twice in a row, because what travels between shards is counted by none.
         let mut idle_before = false;
         loop {
-            let idle = self.metrics.level(|shard| shard.in_flight.get()) <= 0;
+            let busy = |shard: &ShardMetrics| shard.in_flight.get() + shard.fanout_backlog.get();
+            let idle = self.metrics.level(busy) <= 0;
             if (idle && idle_before) || Time::now() >= until || self.impatient(signals) {
                 break;
             }

@@ -1,12 +1,13 @@
 //! Messages in and out of sessions.
 
 use super::connection::Conn;
+use super::fanout::Blocked;
 use super::mail::{Mail, SessionRef};
 use super::protocol::{self, Address, Message, Refusal, Request};
 use super::routes::Route;
 use super::session::{SessionState, Unacked};
 use super::shard::{Shard, Timer, timer_key};
-use crate::metrics::{CloseReason, FANOUT_BOUNDS, FailReason, Kind, LATENCY_BOUNDS, seconds};
+use crate::metrics::{CloseReason, FailReason, Kind, LATENCY_BOUNDS, seconds};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::shard::{Closed, ConnId, Io};
@@ -29,6 +30,8 @@ pub(super) struct Session {
     state: Box<SessionState>,
     /// When bytes last came.
     heard: Time,
+    /// Deliveries that it was owed when it began and that still wait: taking those slowly is no fault of the reader's.
+    backlog: usize,
     /// An ACK timer is set.
     ack_timer: bool,
     /// Why we are closing it, once we are.
@@ -101,7 +104,8 @@ impl Shard {
         }
         let now = io.now();
         let name = format!("{user}/{device}");
-        let mut session = Session { conn, user, state, heard: now, ack_timer: false, closing: None };
+        let backlog = state.waiting.len();
+        let mut session = Session { conn, user, state, heard: now, backlog, ack_timer: false, closing: None };
         let (node, heartbeat) = (self.shared.node.clone(), self.shared.heartbeat);
         let seq = session.state.seq;
         self.write(conn, io, |out| protocol::write_hello(out, &name, &node, seq, heartbeat.as_secs()));
@@ -179,9 +183,10 @@ impl Shard {
             return self.write(conn, io, |out| protocol::write_sent(out, id));
         }
         let at_ms = self.shared.wall_ms(now);
-        let message = |kind| Message::new(id, &session.user, at_ms, body, now, kind);
+        let expires = now + self.shared.message_ttl;
+        let message = |kind| Message::new(id, &session.user, at_ms, body, now, expires, kind);
         let sent = match to {
-            Address::User(user) => self.route(user, message(Kind::Direct), io),
+            Address::User(user) => self.route(user, message(Kind::Direct), io).map_err(Refusal::from),
             Address::Group(group) => {
                 let (home, session_ref) = (self.home(group, io), SessionRef { shard: io.shard(), conn });
                 if io.congested(home) {
@@ -210,7 +215,7 @@ impl Shard {
         user: &str,
         message: Arc<Message>,
         io: &mut Io<Mail>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Blocked> {
         match self.routes.look_up(user, &message) {
             Route::Known(user, sessions) => {
                 let is_congested = match &*sessions {
@@ -218,7 +223,7 @@ impl Shard {
                     sessions => sessions.iter().any(|session| io.congested(session.shard)),
                 };
                 if is_congested {
-                    return Err(Refusal::Overloaded);
+                    return Err(Blocked::Congested);
                 }
                 self.metrics.cache_hits.increment();
                 self.dispatch(&user, &sessions, message, io);
@@ -229,11 +234,11 @@ impl Shard {
                 let home = self.home(&user, io);
                 if io.congested(home) {
                     self.routes.unask(&user);
-                    return Err(Refusal::Overloaded);
+                    return Err(Blocked::Congested);
                 }
                 io.post(home, Mail::WhereIs(user));
             }
-            Route::Full => return Err(Refusal::Overloaded),
+            Route::Full => return Err(Blocked::Parked),
         }
         Ok(())
     }
@@ -308,7 +313,7 @@ impl Shard {
             // Only for as long as the state is on its way here, so bounded by the mail that overtakes it.
             Some(Conn::Attaching(attaching)) => attaching.parked.push(message),
             Some(Conn::Open(open)) if open.session.closing.is_none() => {
-                let is_slow = open.session.state.waiting.len() >= waiting_max;
+                let is_slow = open.session.state.waiting.len() >= waiting_max + open.session.backlog;
                 open.session.state.waiting.push_back(message);
                 self.metrics.in_flight.add(1);
                 if is_slow {
@@ -339,6 +344,7 @@ impl Shard {
             let (seq, message) = (unacked.seq, Arc::clone(&unacked.message));
             self.write(session.conn, io, |out| protocol::write_message(out, seq, &message));
         }
+        session.backlog = session.backlog.min(session.state.waiting.len());
         if !session.ack_timer
             && let Some(deadline) = session.state.deadline(self.shared.ack_timeout)
         {
@@ -413,10 +419,11 @@ impl Shard {
         join: bool,
         io: &mut Io<Mail>,
     ) {
+        let home = self.home(&user, io);
         let outcome = if join {
-            self.groups.join(&group, user).map(|()| true)
+            self.groups.join(&group, user, home).map(|()| true)
         } else {
-            self.groups.leave(&group, &user);
+            self.groups.leave(&group, &user, home);
             Ok(false)
         };
         io.post(session.shard, Mail::MembershipIs { conn: session.conn, group, outcome });
@@ -433,29 +440,6 @@ impl Shard {
             Ok(joined) => self.write(conn, io, |out| protocol::write_membership(out, joined, group)),
             Err(refusal) => self.refuse_frame(conn, None, refusal, io),
         }
-    }
-
-    /// The group's home takes responsibility for a message and sends it to each member.
-    pub(super) fn send_to_group(
-        &mut self,
-        group: &str,
-        from: &str,
-        session: SessionRef,
-        id: Box<str>,
-        message: &Arc<Message>,
-        io: &mut Io<Mail>,
-    ) {
-        let outcome = self.groups.recipients(group, from).map(|members| {
-            self.metrics.group_fanout.observe(members.len() as f64, &FANOUT_BOUNDS);
-            for member in members {
-                // A member whose queues are full misses the message; the others must not.
-                if self.route(&member, Arc::clone(message), io).is_err() {
-                    self.metrics.accepted.increment();
-                    self.metrics.fail(Kind::Group, FailReason::QueueFull);
-                }
-            }
-        });
-        io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome });
     }
 
     pub(super) fn group_sent(

@@ -134,6 +134,17 @@ pub enum Mail {
         /// The message.
         message: Arc<Message>,
     },
+    /// From the group's home to the home of these members: a message for them, and not for the sender.
+    FanOut {
+        /// The sender's user name.
+        from: Arc<str>,
+        /// The message.
+        message: Arc<Message>,
+        /// Members at home there.
+        members: Arc<[Arc<str>]>,
+    },
+    /// To the group's home: so many members have been served.
+    FannedOut(usize),
     /// To the sender's shard: the group's home has taken responsibility, or refuses.
     GroupSent {
         /// The sender's connection.

@@ -5,7 +5,8 @@
 //! A *session* (a user's connected device) lives on the shard that accepted its connection. A user's *home* is the shard
 //! that a hash of the name picks; it knows where the user's sessions are (`registry`), keeps the state of disconnected
 //! sessions and the offline queue. Every shard remembers routes it has asked for (`routes`). A message goes from the
-//! sender's shard straight to the recipient's; the home is asked only where no route is known.
+//! sender's shard straight to the recipient's; the home is asked only where no route is known. A message to a group goes from
+//! the group's home once to each shard that is home to members, and from there to their sessions (`fanout`).
 //!
 //! # Why nothing overtakes
 //!
@@ -17,6 +18,7 @@
 mod connection;
 mod dedup;
 mod delivery;
+mod fanout;
 pub mod faults;
 mod groups;
 pub mod mail;

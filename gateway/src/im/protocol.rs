@@ -152,16 +152,26 @@ pub struct Message {
     tail: Box<str>,
     /// When the gateway took responsibility.
     pub accepted: Time,
+    /// From then on it is not kept for an absent user any more.
+    pub expires: Time,
     /// To a user or to a group.
     pub kind: Kind,
 }
 
 impl Message {
     /// `id` and `body` are JSON text; `from` is the sender's user name; `at_ms` is the wall clock, milliseconds since the epoch.
-    pub fn new(id: &str, from: &str, at_ms: u64, body: &str, accepted: Time, kind: Kind) -> Arc<Message> {
+    pub fn new(
+        id: &str,
+        from: &str,
+        at_ms: u64,
+        body: &str,
+        accepted: Time,
+        expires: Time,
+        kind: Kind,
+    ) -> Arc<Message> {
         let from = json_string(&format!("user:{from}"));
         let tail = format!(",\"id\":{id},\"from\":{from},\"at\":{at_ms},\"body\":{body}}}").into();
-        Arc::new(Message { tail, accepted, kind })
+        Arc::new(Message { tail, accepted, expires, kind })
     }
 }
 
@@ -251,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_json() {
-        let message = Message::new("\"m\\\"1\"", "al \"x\"", 5, "{\"k\":1}", Time(0), Kind::Direct);
+        let message = Message::new("\"m\\\"1\"", "al \"x\"", 5, "{\"k\":1}", Time(0), Time(9), Kind::Direct);
         for write in [
             |out: &mut Vec<u8>, m: &Message| write_message(out, 3, m),
             |out: &mut Vec<u8>, _: &Message| write_hello(out, "al/phone", "n\"1", 3, 30),

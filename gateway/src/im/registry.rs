@@ -17,7 +17,6 @@ use wire::time::Time;
 pub(crate) struct Registry {
     users: Map<Arc<str>, User>,
     limits: Limits,
-    message_ttl: Duration,
     metrics: Arc<ShardMetrics>,
     /// Messages in all offline queues here.
     queued: usize,
@@ -26,7 +25,7 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct User {
     devices: Vec<Device>,
-    offline: VecDeque<(Arc<Message>, Time)>,
+    offline: VecDeque<Arc<Message>>,
     /// The route as last told to other shards.
     told: Arc<[SessionRef]>,
     /// Who was told it, one bit per shard.
@@ -69,13 +68,8 @@ struct Attaching {
 pub(crate) const SHARDS_MAX: usize = 64;
 
 impl Registry {
-    pub(crate) fn new(
-        limits: Limits,
-        message_ttl: Duration,
-        metrics: Arc<ShardMetrics>,
-        hasher: SeededState,
-    ) -> Registry {
-        Registry { users: Map::with_hasher(hasher), limits, message_ttl, metrics, queued: 0 }
+    pub(crate) fn new(limits: Limits, metrics: Arc<ShardMetrics>, hasher: SeededState) -> Registry {
+        Registry { users: Map::with_hasher(hasher), limits, metrics, queued: 0 }
     }
 
     pub(crate) fn attach(
@@ -147,18 +141,18 @@ impl Registry {
                 let mail = Mail::Deliver { user: Arc::clone(user), conn: session.conn, message };
                 io.post(session.shard, mail);
             }
-            _ => self.queue(user, message, io.now()),
+            _ => self.queue(user, message),
         }
     }
 
-    fn queue(&mut self, user: &Arc<str>, message: Arc<Message>, now: Time) {
+    fn queue(&mut self, user: &Arc<str>, message: Arc<Message>) {
         let record = self.users.entry(Arc::clone(user)).or_default();
         if record.offline.len() >= self.limits.offline_per_user_max || self.queued >= self.limits.offline_max
         {
             self.metrics.fail(message.kind, FailReason::QueueFull);
             return;
         }
-        record.offline.push_back((message, now));
+        record.offline.push_back(message);
         self.queued += 1;
         self.metrics.offline_queue.set(self.queued);
     }
@@ -223,20 +217,28 @@ impl Registry {
                 });
                 self.metrics.in_flight.add(-signed(orphans.len()));
                 for message in orphans {
-                    self.queue(user, message, io.now());
+                    self.queue(user, message);
                 }
                 Box::default()
             }
         };
         self.metrics.in_flight.add(-signed(state.owed()));
         let Some(record) = self.users.get_mut(user) else { return };
+        let metrics = &self.metrics;
         if let Some(resume) = resume {
-            let metrics = &self.metrics;
             // Arrived before the connection broke, acknowledged now; the time it took says nothing of the gateway.
             state.acknowledge(resume, |message| metrics.delivered[message.kind as usize].increment());
         }
-        let queued: VecDeque<_> = record.offline.drain(..).map(|(message, _)| message).collect();
+        let mut queued = std::mem::take(&mut record.offline);
         self.queued -= queued.len();
+        let now = io.now();
+        queued.retain(|message| {
+            let is_kept = message.expires > now;
+            if !is_kept {
+                metrics.expired.increment();
+            }
+            is_kept
+        });
         self.metrics.offline_queue.set(self.queued);
         let several = record.devices.iter().filter(|device| device.is_attached()).count() > 1;
         let (user, conn) = (Arc::clone(user), session.conn);
@@ -254,7 +256,7 @@ impl Registry {
                 self.metrics.in_flight.add(-signed(owed.len()));
                 orphaned.extend(owed.into_iter().map(|message| (Arc::clone(name), message)));
             }
-            while record.offline.front().is_some_and(|(_, since)| now.since(*since) > self.message_ttl) {
+            while record.offline.front().is_some_and(|message| message.expires <= now) {
                 record.offline.pop_front();
                 self.queued -= 1;
                 self.metrics.expired.increment();
@@ -265,7 +267,7 @@ impl Registry {
             }
         }
         for (user, message) in orphaned {
-            self.queue(&user, message, now);
+            self.queue(&user, message);
         }
         self.metrics.offline_queue.set(self.queued);
         self.users.retain(|_, record| !record.is_empty());

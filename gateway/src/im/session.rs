@@ -103,7 +103,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(5);
 
     fn state(messages: usize) -> SessionState {
-        let message = || Message::new("\"m\"", "al", 0, "1", Time(0), Kind::Direct);
+        let message = || Message::new("\"m\"", "al", 0, "1", Time(0), Time(9), Kind::Direct);
         SessionState { waiting: (0..messages).map(|_| message()).collect(), ..SessionState::default() }
     }
 

@@ -2,6 +2,7 @@
 
 use super::connection::{Asking, Conn};
 use super::delivery::{Held, Open};
+use super::fanout::Fanouts;
 use super::faults::Injector;
 use super::groups::Groups;
 use super::mail::{Mail, SessionRef};
@@ -66,6 +67,7 @@ pub struct Shard {
     pub(super) registry: Registry,
     pub(super) routes: Routes,
     pub(super) groups: Groups,
+    pub(super) fanouts: Fanouts,
     pub(super) injector: Injector,
     /// Deliveries held by an injected latency, by release time.
     pub(super) held: BinaryHeap<Held>,
@@ -102,9 +104,10 @@ impl Shard {
         let metrics = shared.metrics.shard(index);
         let limits = &shared.limits;
         Shard {
-            registry: Registry::new(limits.clone(), shared.message_ttl, Arc::clone(&metrics), hasher.clone()),
+            registry: Registry::new(limits.clone(), Arc::clone(&metrics), hasher.clone()),
             routes: Routes::new(shared.cache_size, limits.parked_max, hasher.clone()),
             groups: Groups::new(limits.group_members_max, hasher.clone()),
+            fanouts: Fanouts::default(),
             injector: Injector::new(shared.seed ^ index as u64),
             metrics,
             hasher,
@@ -240,6 +243,8 @@ impl Application for Shard {
             Mail::SendToGroup { group, from, session, id, message } => {
                 self.send_to_group(&group, &from, session, id, &message, io);
             }
+            Mail::FanOut { from: sender, message, members } => self.fan_out(from, sender, message, members),
+            Mail::FannedOut(members) => self.fanned_out(members),
             Mail::GroupSent { conn, id, outcome } => self.group_sent(conn, &id, outcome, io),
             Mail::Fault { asker, change } => self.faults_mail(asker, change, io),
             Mail::FaultIs { conn, faults } => self.fault_answer(conn, faults, io),
@@ -263,12 +268,14 @@ impl Application for Shard {
 
     fn step_done(&mut self, io: &mut Io<Mail>) {
         self.release_held(io);
+        self.continue_fanouts(io);
         self.sweep_if_due(io);
         self.metrics.cache_size.set(self.routes.len());
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.held.peek().map(Held::due), self.sweep_at].into_iter().flatten().min()
+        let fanout = self.fanouts.has_work().then_some(Time(0));
+        [self.held.peek().map(Held::due), self.sweep_at, fanout].into_iter().flatten().min()
     }
 
     fn turned_away(&mut self, _io: &mut Io<Mail>) {

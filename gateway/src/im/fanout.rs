@@ -1,0 +1,149 @@
+//! Group messages on their way: from the group's home to the homes of its members, and there to each of them in portions.
+//!
+//! A group of 100,000 is worked off in many steps, so that everything else gets its turn; where another shard does not keep up,
+//! a fan-out waits instead of losing messages. What waits is bounded at the group's home, which refuses new messages.
+
+use super::groups::Part;
+use super::mail::{Mail, SessionRef};
+use super::protocol::{Message, Refusal};
+use super::shard::Shard;
+use crate::metrics::{FANOUT_BOUNDS, FailReason, Kind};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use wire::shard::{Io, ShardIndex};
+
+/// Members served in one step.
+const PORTION: usize = 1024;
+
+/// What one shard has to do with group messages.
+#[derive(Debug, Default)]
+pub(super) struct Fanouts {
+    /// For members at home here, oldest first: order within a group is the order of acceptance.
+    queue: VecDeque<Fanout>,
+    /// Another shard is behind; try again when the next step comes.
+    blocked: bool,
+    /// Deliveries that groups at home here have handed out and whose homes have not worked off.
+    outstanding: usize,
+}
+
+/// One message for members at home here.
+#[derive(Debug)]
+struct Fanout {
+    group_home: ShardIndex,
+    from: Arc<str>,
+    message: Arc<Message>,
+    members: Arc<[Arc<str>]>,
+    next: usize,
+}
+
+/// Why a message could not be routed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocked {
+    /// A shard on the way has fallen behind.
+    Congested,
+    /// Too many messages wait for this user's route.
+    Parked,
+}
+
+impl From<Blocked> for Refusal {
+    fn from(_: Blocked) -> Refusal {
+        Refusal::Overloaded
+    }
+}
+
+impl Fanouts {
+    /// Whether there is work that the next step can do.
+    pub(super) fn has_work(&self) -> bool {
+        !self.queue.is_empty() && !self.blocked
+    }
+}
+
+impl Shard {
+    /// The group's home takes responsibility for a message and hands it to the homes of its members.
+    pub(super) fn send_to_group(
+        &mut self,
+        group: &str,
+        from: &Arc<str>,
+        session: SessionRef,
+        id: Box<str>,
+        message: &Arc<Message>,
+        io: &mut Io<Mail>,
+    ) {
+        let outcome = self.group_parts(group, from, io).map(|parts| {
+            let members: usize = parts.iter().map(|part| part.members.len()).sum();
+            self.metrics.group_fanout.observe((members - 1) as f64, &FANOUT_BOUNDS);
+            self.fanouts.outstanding += members;
+            for Part { home, members } in parts {
+                let (from, message) = (Arc::clone(from), Arc::clone(message));
+                io.post(home, Mail::FanOut { from, message, members });
+            }
+        });
+        io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome });
+    }
+
+    fn group_parts(&mut self, group: &str, from: &str, io: &Io<Mail>) -> Result<Vec<Part>, Refusal> {
+        let parts = self.groups.parts(group, from, self.home(from, io))?;
+        // One message is always let through: else a group above the bound could never be written to.
+        let is_full = self.fanouts.outstanding >= self.shared.limits.fanout_max;
+        if is_full || parts.iter().any(|part| io.congested(part.home)) {
+            return Err(Refusal::Overloaded);
+        }
+        Ok(parts)
+    }
+
+    /// A message for members at home here.
+    pub(super) fn fan_out(
+        &mut self,
+        group_home: ShardIndex,
+        from: Arc<str>,
+        message: Arc<Message>,
+        members: Arc<[Arc<str>]>,
+    ) {
+        self.metrics.fanout_backlog.add(members.len() as i64);
+        self.fanouts.queue.push_back(Fanout { group_home, from, message, members, next: 0 });
+    }
+
+    /// The members' home has worked off so many.
+    pub(super) fn fanned_out(&mut self, members: usize) {
+        self.fanouts.outstanding = self.fanouts.outstanding.saturating_sub(members);
+    }
+
+    /// Serves the next portion of members.
+    pub(super) fn continue_fanouts(&mut self, io: &mut Io<Mail>) {
+        self.fanouts.blocked = false;
+        let mut served = 0;
+        while served < PORTION {
+            let Some(mut fanout) = self.fanouts.queue.pop_front() else { break };
+            served += self.serve(&mut fanout, PORTION - served, io);
+            if fanout.next < fanout.members.len() {
+                self.fanouts.queue.push_front(fanout);
+                break;
+            }
+            io.post(fanout.group_home, Mail::FannedOut(fanout.members.len()));
+        }
+        self.metrics.fanout_backlog.add(-(served as i64));
+    }
+
+    /// Serves at most `portion` members; how many it were. Fewer: done, or blocked.
+    fn serve(&mut self, fanout: &mut Fanout, portion: usize, io: &mut Io<Mail>) -> usize {
+        let begin = fanout.next;
+        for member in fanout.members.iter().skip(begin).take(portion) {
+            if *member != fanout.from {
+                match self.route(member, Arc::clone(&fanout.message), io) {
+                    Ok(()) => {}
+                    Err(Blocked::Congested) => {
+                        self.fanouts.blocked = true;
+                        break;
+                    }
+                    // A member whose queues are full misses the message; the others must not.
+                    Err(Blocked::Parked) => {
+                        self.metrics.accepted.increment();
+                        self.metrics.fail(Kind::Group, FailReason::QueueFull);
+                    }
+                }
+            }
+            fanout.next += 1;
+        }
+        fanout.next - begin
+    }
+}
