@@ -186,6 +186,22 @@ fn each_violation_has_its_close_code() {
 }
 
 #[test]
+fn who_goes_on_sending_still_learns_why_it_was_closed() {
+    let echo = Echo::start(&[]);
+    // More than is read at once: a plain close would be answered by RST, which throws the close frame away.
+    let garbage = vec![0; 700_000];
+    let mut raw = echo.open();
+    raw.send(&frame(FIN | 0x3, b""));
+    raw.send(&garbage);
+    raw.is_closed_with(1002, "a violation with much behind it");
+    let mut raw = Raw(echo.tcp());
+    raw.send(UPGRADE.replace(": 13", ": 8").as_bytes());
+    raw.send(&garbage);
+    assert!(raw.head().starts_with("HTTP/1.1 426 "));
+    raw.0.read_to_string(&mut String::new()).unwrap();
+}
+
+#[test]
 fn refuses_what_is_no_upgrade() {
     let echo = Echo::start(&[]);
     for (request, status, header) in [

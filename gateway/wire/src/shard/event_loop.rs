@@ -1,6 +1,7 @@
 //! The production driver: one thread, one epoll, one descriptor table.
 
 use super::io::Connect;
+use super::linger::Linger;
 use super::mailbox::{Mailbox, Rings};
 use super::step::{Interest, Readiness, Sockets, Step};
 use super::table::ShardFd;
@@ -24,6 +25,8 @@ const POLLS_IN_A_ROW_MAX: usize = 64;
 const ACCEPTS_IN_A_ROW_MAX: usize = 256;
 /// How soon to come back when another shard's ring is full.
 const RETRY: Duration = Duration::from_millis(1);
+/// How long the peers of connections that were closed last get to end, after the application has stopped.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 const DOORBELL: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
@@ -94,7 +97,7 @@ impl<A: Application> Loop<A> {
         let (outboxes, rings) = mailbox.into_parts();
         Ok(Loop {
             step: Step::new(Time::now(), outboxes, config.seats.clone(), application),
-            sockets: Epoll(epoll),
+            sockets: Epoll { epoll, linger: Linger::new(config.seats.clone()) },
             rings,
             listener,
             spare: Some(spare()?),
@@ -115,15 +118,31 @@ impl<A: Application> Loop<A> {
             self.step.take_mail(&mut self.mail);
             self.step.expire_timers();
             self.step.finish(&mut self.sockets);
+            self.sockets.linger.expire(self.step.io.now());
         }
         self.rings.flush(&mut self.step.io.mail);
         self.step.reset_all(&mut self.sockets);
+        self.linger_out(&mut events);
+    }
+
+    /// Waits, with nothing else to do, until all last words have been heard or patience is over.
+    fn linger_out(&mut self, events: &mut Vec<epoll::Event>) {
+        self.listener = None;
+        // Fails only if it was never added. It would wake us for nothing.
+        let _ = epoll::delete(&self.sockets.epoll, self.rings.doorbell());
+        let until = Time::now() + LAST_PATIENCE;
+        while !self.sockets.linger.is_empty() && Time::now() < until {
+            self.sockets.poll(events, Some(until.since(Time::now())));
+            for event in events.iter() {
+                self.sockets.linger.ready(event.data.u64(), &self.sockets.epoll);
+            }
+        }
     }
 
     /// How long nothing is due. Zero if mail is already there.
     fn timeout(&mut self) -> Option<Duration> {
         let unsent = self.step.io.mail.has_unsent().then(|| self.step.io.now() + RETRY);
-        let next = [self.step.deadline(), unsent].into_iter().flatten().min();
+        let next = [self.step.deadline(), self.sockets.linger.next(), unsent].into_iter().flatten().min();
         let timeout = next.map(|next| next.since(Time::now()));
         if timeout == Some(Duration::ZERO) || self.rings.may_sleep() { timeout } else { Some(Duration::ZERO) }
     }
@@ -135,6 +154,7 @@ impl<A: Application> Loop<A> {
                 match event.data.u64() {
                     DOORBELL => {}
                     LISTENER => self.accept(),
+                    id if Linger::is_lingering(id) => self.sockets.linger.ready(id, &self.sockets.epoll),
                     bits => {
                         let (conn, flags) = (ConnId::from_bits(bits), event.flags);
                         let input = EventFlags::IN | EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP;
@@ -186,13 +206,16 @@ impl<A: Application> Loop<A> {
 }
 
 /// The kernel's sockets, watched by one epoll.
-struct Epoll(ShardFd);
+struct Epoll {
+    epoll: ShardFd,
+    linger: Linger,
+}
 
 impl Epoll {
     fn poll(&self, events: &mut Vec<epoll::Event>, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| rustix::event::Timespec::try_from(timeout).ok());
         events.clear();
-        match epoll::wait(&self.0, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => unreachable!("epoll_wait on our own descriptor: {error}"),
         }
@@ -219,12 +242,12 @@ impl Sockets for Epoll {
     }
 
     fn add(&mut self, conn: ConnId, socket: &ShardFd, interest: Interest) -> bool {
-        epoll::add(&self.0, socket, EventData::new_u64(conn.to_bits()), flags(interest)).is_ok()
+        epoll::add(&self.epoll, socket, EventData::new_u64(conn.to_bits()), flags(interest)).is_ok()
     }
 
     fn watch(&mut self, conn: ConnId, socket: &ShardFd, interest: Interest) {
         // The descriptor is registered for as long as it is in the table.
-        let _ = epoll::modify(&self.0, socket, EventData::new_u64(conn.to_bits()), flags(interest));
+        let _ = epoll::modify(&self.epoll, socket, EventData::new_u64(conn.to_bits()), flags(interest));
     }
 
     fn receive(&mut self, socket: &ShardFd, into: &mut [u8]) -> Result<usize, Errno> {
@@ -242,6 +265,11 @@ impl Sockets for Epoll {
 
     fn close(&mut self, socket: ShardFd) {
         drop(socket);
+    }
+
+    fn finish(&mut self, socket: ShardFd, unsent: &[u8], is_seated: bool) -> bool {
+        self.linger.begin(socket, is_seated, unsent.to_vec(), &self.epoll, Time::now());
+        false
     }
 }
 

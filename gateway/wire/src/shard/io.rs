@@ -170,7 +170,8 @@ impl<M> Io<M> {
         self.slot(conn).is_some_and(|slot| slot.state == State::Open)
     }
 
-    /// Closes after what was written has left. If the kernel does not take it at once, the connection is reset.
+    /// Closes after what was written has left, and so that the peer sees it even if it is still sending. If the kernel leaves
+    /// more than 64 KiB, the connection is reset.
     pub fn close(&mut self, conn: ConnId) {
         if let Some(slot) = self.slot_mut(conn)
             && slot.state == State::Open

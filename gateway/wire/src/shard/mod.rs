@@ -6,6 +6,7 @@
 
 pub mod event_loop;
 mod io;
+mod linger;
 pub mod mailbox;
 mod seats;
 mod step;

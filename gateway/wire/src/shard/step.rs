@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 
 /// Shared receive buffer of a shard: idle connections own none. Also the longest run of bytes an application can ask to see at once.
 pub const RECEIVE_BYTES: usize = 256 * 1024;
+/// Output that may leave after [`Io::close`]. Who has let more pile up is reset.
+const LAST_BYTES_MAX: usize = 64 * 1024;
 /// Reads of one connection in a row before others get their turn.
 const READS_IN_A_ROW_MAX: usize = 16;
 
@@ -63,6 +65,14 @@ pub(super) trait Sockets {
 
     /// Gives the socket up.
     fn close(&mut self, socket: Self::Socket);
+
+    /// Gives the socket up once `unsent` has left and the peer has seen it. True: that is done; false: the driver keeps the
+    /// socket for a while, and gives its seat back if it has one.
+    fn finish(&mut self, socket: Self::Socket, unsent: &[u8], is_seated: bool) -> bool {
+        let _ = (unsent, is_seated);
+        self.close(socket);
+        true
+    }
 }
 
 /// An application with its connections on sockets of type `K`.
@@ -326,8 +336,10 @@ impl<A: Application, K> Step<A, K> {
             Err(_) => return self.io.end(conn, Closed::Reset),
         };
         if closing {
-            if !flushed {
+            if self.io.unsent(conn).len() > LAST_BYTES_MAX {
                 sockets.reset_on_close(socket);
+            } else {
+                self.hang_up(conn, sockets);
             }
             return self.io.end(conn, Closed::Local);
         }
@@ -336,6 +348,16 @@ impl<A: Application, K> Step<A, K> {
             if let Some(slot) = self.io.slot_mut(conn) {
                 slot.blocked = !flushed;
             }
+        }
+    }
+
+    /// The application is done with it; the peer may not be.
+    fn hang_up<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
+        let place = self.connections.get_mut(conn.index as usize);
+        let Some(connection) = place.and_then(Option::take) else { return };
+        let is_over = sockets.finish(connection.socket, self.io.unsent(conn), connection.is_seated);
+        if is_over && connection.is_seated {
+            self.seats.give_back();
         }
     }
 }
