@@ -1,5 +1,6 @@
 //! What can be set on a gateway, with its bounds.
 
+use crate::auth::Algorithm;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,18 +20,9 @@ pub struct Flags {
     /// Connections, over all shards, at which newcomers are reset; by default what one shard per core can hold
     #[arg(long, env = "GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
-    /// File with the HS256 key that tokens are signed with
-    #[arg(long, env = "GATEWAY_AUTH_KEY_FILE", value_name = "FILE")]
-    pub auth_key_file: Option<PathBuf>,
-    /// The HS256 key itself; from the environment rather than here, so that no process list shows it
-    #[arg(
-        long,
-        env = "GATEWAY_AUTH_KEY",
-        hide = true,
-        hide_env_values = true,
-        conflicts_with = "auth_key_file"
-    )]
-    pub auth_key: Option<String>,
+    /// Whose tokens are accepted.
+    #[command(flatten)]
+    pub auth: AuthFlags,
     /// Answer each WebSocket message with itself instead of serving im.v1, and ask for no token: for conformance suites and measurements
     #[arg(long)]
     pub echo: bool,
@@ -55,6 +47,61 @@ pub struct Flags {
     /// Drain and exit when standard input ends; for a gateway that must not outlive who started it
     #[arg(long, hide = true)]
     pub follow_stdin: bool,
+}
+
+/// Whose tokens are accepted. Key and JWKS files are read again on SIGHUP.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AuthFlags {
+    /// File with the key that tokens are signed with: an RSA or Ed25519 public key in PEM, or else an HS256 secret
+    #[arg(long, env = "GATEWAY_AUTH_KEY_FILE", value_name = "FILE")]
+    pub auth_key_file: Option<PathBuf>,
+    /// The key itself; from the environment rather than here, so that no process list shows it
+    #[arg(
+        long,
+        env = "GATEWAY_AUTH_KEY",
+        hide = true,
+        hide_env_values = true,
+        conflicts_with = "auth_key_file"
+    )]
+    pub auth_key: Option<Secret>,
+    /// What the key is for; a key for anything else is refused. By default its form decides
+    #[arg(long, env = "GATEWAY_AUTH_ALGORITHM", value_name = "ALGORITHM")]
+    pub auth_algorithm: Option<Algorithm>,
+    /// JWKS file with the keys that tokens are signed with, found by the token's `kid`; may be given beside a key file
+    #[arg(long, env = "GATEWAY_AUTH_JWKS_FILE", value_name = "FILE")]
+    pub auth_jwks_file: Option<PathBuf>,
+    /// Tolerated difference between the clocks of the tokens' issuer and of this machine
+    #[arg(long, env = "GATEWAY_AUTH_LEEWAY", default_value = "5s", value_parser = duration)]
+    pub auth_leeway: Duration,
+    /// Accept only tokens whose `aud` is, or contains, this
+    #[arg(long, env = "GATEWAY_AUTH_AUDIENCE", value_name = "TEXT")]
+    pub auth_audience: Option<String>,
+    /// Accept only tokens with this `iss`
+    #[arg(long, env = "GATEWAY_AUTH_ISSUER", value_name = "TEXT")]
+    pub auth_issuer: Option<String>,
+}
+
+/// Text that no `Debug` form shows.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Secret {
+        Secret(text.into())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// Bounds of the core. Nothing in it grows without one.

@@ -8,4 +8,5 @@ pub mod config;
 mod echo;
 pub mod im;
 pub mod metrics;
+mod reload;
 pub mod server;

@@ -2,6 +2,7 @@
 //!
 //! Each counter has one writer, its shard, so an update is a plain load and store; a scrape reads all shards and waits for none.
 
+use crate::auth::TokenError;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -160,10 +161,12 @@ pub enum CloseReason {
     Replaced,
     /// The gateway shut down.
     Drain,
+    /// The token's time was over.
+    TokenExpired,
 }
 
 impl CloseReason {
-    const ALL: [(CloseReason, &'static str); 7] = [
+    const ALL: [(CloseReason, &'static str); 8] = [
         (CloseReason::Client, "client"),
         (CloseReason::Reset, "reset"),
         (CloseReason::Heartbeat, "heartbeat"),
@@ -171,7 +174,35 @@ impl CloseReason {
         (CloseReason::SlowReader, "slow_reader"),
         (CloseReason::Replaced, "replaced"),
         (CloseReason::Drain, "drain"),
+        (CloseReason::TokenExpired, "token_expired"),
     ];
+}
+
+impl TokenError {
+    const ALL: [(TokenError, &'static str); 11] = [
+        (TokenError::Missing, "missing"),
+        (TokenError::Malformed, "malformed"),
+        (TokenError::Algorithm, "algorithm"),
+        (TokenError::UnknownKey, "unknown_key"),
+        (TokenError::Signature, "signature"),
+        (TokenError::Claims, "claims"),
+        (TokenError::Expired, "expired"),
+        (TokenError::NotYet, "not_yet"),
+        (TokenError::Audience, "audience"),
+        (TokenError::Issuer, "issuer"),
+        (TokenError::Names, "names"),
+    ];
+}
+
+/// What is read again on SIGHUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// Key and JWKS files.
+    Keys,
+}
+
+impl Reloaded {
+    const ALL: [(Reloaded, &'static str); 1] = [(Reloaded::Keys, "keys")];
 }
 
 /// One shard's figures.
@@ -183,9 +214,13 @@ pub struct ShardMetrics {
     /// Sessions begun.
     pub established: Counter,
     /// Sessions ended, by [`CloseReason`].
-    pub closed: [Counter; 7],
+    pub closed: [Counter; 8],
     /// Failed connects, by [`ConnectError`].
     pub connect_errors: [Counter; 5],
+    /// Good tokens.
+    pub tokens_accepted: Counter,
+    /// Refused tokens, by [`TokenError`].
+    pub tokens_refused: [Counter; 11],
     /// Deliveries acknowledged, by [`Kind`].
     pub delivered: [Counter; 2],
     /// Deliveries lost, by [`Kind`] and [`FailReason`].
@@ -228,6 +263,14 @@ impl ShardMetrics {
         self.connect_errors[error as usize].increment();
     }
 
+    /// Counts a token that was checked.
+    pub fn token_validation(&self, result: Result<(), TokenError>) {
+        match result {
+            Ok(()) => self.tokens_accepted.increment(),
+            Err(error) => self.tokens_refused[error as usize].increment(),
+        }
+    }
+
     /// Counts a lost delivery.
     pub fn fail(&self, kind: Kind, reason: FailReason) {
         self.failed[kind as usize][reason as usize].increment();
@@ -245,6 +288,15 @@ pub struct ProcessMetrics {
     pub virtual_bytes_max: AtomicU64,
     /// Runtime tasks of the edge.
     pub live_tasks: AtomicU64,
+    /// Reloads that failed and that took effect, by [`Reloaded`].
+    pub reloads: [[Counter; 2]; 1],
+}
+
+impl ProcessMetrics {
+    /// Counts a reload.
+    pub fn reloaded(&self, what: Reloaded, is_ok: bool) {
+        self.reloads[what as usize][usize::from(is_ok)].increment();
+    }
 }
 
 /// All figures of a gateway, and its name.
@@ -319,6 +371,12 @@ impl Collector for Metrics {
             "Connects that did not become a session",
             errors.collect(),
         )?;
+        let refused = TokenError::ALL.iter().map(|&(error, name)| {
+            (vec![("result", name)], self.total(|s| s.tokens_refused[error as usize].get()))
+        });
+        let mut validations = vec![(vec![("result", "ok")], self.total(|s| s.tokens_accepted.get()))];
+        validations.extend(refused);
+        self.counters(encoder, "auth_token_validations", "Tokens checked", validations)?;
         self.messages(encoder)?;
         self.counters(
             encoder,
@@ -454,6 +512,12 @@ impl Metrics {
     }
 
     fn process_families(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let reloads = Reloaded::ALL.iter().flat_map(|&(what, name)| {
+            ["failed", "ok"].iter().enumerate().map(move |(index, result)| {
+                (vec![("part", name), ("result", result)], self.process.reloads[what as usize][index].get())
+            })
+        });
+        self.counters(encoder, "im_gateway_config_reloads", "Files read again on SIGHUP", reloads.collect())?;
         let get = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let cpu = get(&self.process.cpu_ms) as f64 / 1000.0;
         ConstCounter::new(cpu).encode(encoder.encode_descriptor(
@@ -558,7 +622,7 @@ impl Metrics {
 type NoLabels = [(&'static str, &'static str); 0];
 
 /// Metric families that [`Metrics::render`] writes.
-const INSTRUMENTS: u64 = 28;
+const INSTRUMENTS: u64 = 30;
 
 /// Seconds, for a histogram.
 pub fn seconds(duration: Duration) -> f64 {

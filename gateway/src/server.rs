@@ -2,18 +2,18 @@
 //!
 //! The edge owns what a shard must not touch: signals, files, standard streams, the wall clock.
 
-use crate::auth::Verifier;
+use crate::auth::source::SourceError;
 use crate::config::{Flags, Limits};
 use crate::echo::Echo;
 use crate::im::mail::Mail;
 use crate::im::{Shard, Shared};
-use crate::metrics::{Metrics, ProcessMetrics, ShardMetrics};
+use crate::metrics::{Metrics, ProcessMetrics, Reloaded, ShardMetrics};
+use crate::reload::{self, Reload};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -38,12 +38,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No key to check tokens with.
-    #[error("no key for tokens: give --auth-key-file FILE, or set GATEWAY_AUTH_KEY")]
-    NoKey,
-    /// The key's file.
-    #[error("cannot read the key file {0}: {1}")]
-    KeyFile(PathBuf, #[source] io::Error),
+    /// No keys to check tokens with.
+    #[error(transparent)]
+    Keys(#[from] SourceError),
     /// The address is taken.
     #[error("{0} is in use: end what listens there, or choose another with --listen (port 0: any free one)")]
     AddressInUse(SocketAddr),
@@ -70,17 +67,20 @@ pub struct Server {
     metrics: Metrics,
     edge: Mailbox<Mail>,
     shards: Vec<JoinHandle<()>>,
+    reload: Reload,
     drain_timeout: Duration,
     follow_stdin: bool,
+    is_echo: bool,
     _reserved: event_loop::Reserved,
 }
 
 impl Server {
     /// Starts the shards; when it returns, all of them listen.
     pub fn start(flags: &Flags) -> Result<Server, StartError> {
-        // An echo asks for no token, so any key does.
-        let key = if flags.echo { Vec::new() } else { key(flags)? };
         let limits = Limits::default();
+        let reload = Reload::new(flags, limits.name_bytes_max);
+        // An echo asks for no token.
+        let verifier = if flags.echo { reload.none() } else { reload.keys()? };
         let (shards, connections_max) = size(flags)?;
         let reserved = event_loop::reserve(flags.listen).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => StartError::AddressInUse(flags.listen),
@@ -94,7 +94,7 @@ impl Server {
             message_ttl: flags.message_ttl,
             cache_size: flags.cache_size,
             test_faults: flags.enable_test_faults,
-            verifier: Verifier::new(&key, limits.name_bytes_max),
+            verifier,
             metrics: metrics.clone(),
             wall_offset_ns: wall_offset_ns(),
             // Names are chosen by clients: what they hash to must not be known to them.
@@ -120,8 +120,10 @@ impl Server {
             metrics,
             edge,
             shards: threads,
+            reload,
             drain_timeout: flags.drain_timeout,
             follow_stdin: flags.follow_stdin,
+            is_echo: flags.echo,
             _reserved: reserved,
         })
     }
@@ -145,7 +147,7 @@ impl Server {
         }
     }
 
-    fn asked_to_end(&self, signals: &Signals, wait: Duration) -> bool {
+    fn asked_to_end(&mut self, signals: &Signals, wait: Duration) -> bool {
         let stdin = rustix::stdio::stdin();
         let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
         if self.follow_stdin {
@@ -156,7 +158,28 @@ impl Server {
         let _ = poll(&mut fds, Some(&wait));
         let ended = fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
             && !matches!(rustix::io::read(stdin, &mut [0; 64]), Ok(1..));
-        ended || matches!(signals.next(), Some(Signal::Interrupt | Signal::Terminate))
+        let signal = signals.next();
+        if signal == Some(Signal::Hangup) {
+            self.reload();
+        }
+        ended || matches!(signal, Some(Signal::Interrupt | Signal::Terminate))
+    }
+
+    /// Reads again what may change while we run. Sessions that are open stay, whatever their token was signed with.
+    fn reload(&mut self) {
+        if self.is_echo {
+            return;
+        }
+        match self.reload.keys() {
+            Ok(verifier) => {
+                self.metrics.process().reloaded(Reloaded::Keys, true);
+                self.tell_all(|| Mail::Keys(verifier.clone()));
+            }
+            Err(error) => {
+                self.metrics.process().reloaded(Reloaded::Keys, false);
+                reload::log("keys_not_reloaded", &error.to_string());
+            }
+        }
     }
 
     /// Takes no new work, waits until everything is acknowledged or time is up, then closes all sessions.
@@ -261,18 +284,6 @@ fn raise_descriptor_limit() -> u64 {
         let _ = setrlimit(Resource::Nofile, limit);
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
-}
-
-fn key(flags: &Flags) -> Result<Vec<u8>, StartError> {
-    match (&flags.auth_key, &flags.auth_key_file) {
-        (Some(key), _) if !key.is_empty() => Ok(key.clone().into_bytes()),
-        (_, Some(path)) => {
-            let key = std::fs::read(path).map_err(|error| StartError::KeyFile(path.clone(), error))?;
-            let key = key.trim_ascii().to_vec();
-            if key.is_empty() { Err(StartError::NoKey) } else { Ok(key) }
-        }
-        _ => Err(StartError::NoKey),
-    }
 }
 
 fn seed() -> io::Result<u64> {

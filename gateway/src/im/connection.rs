@@ -5,7 +5,7 @@ use super::faults::{Change, Failure, Faults, Latency, Pick};
 use super::mail::{Mail, SessionRef};
 use super::protocol::Message;
 use super::shard::Shard;
-use crate::auth::{Claims, TokenError};
+use crate::auth::{Claims, Token, TokenError};
 use crate::config;
 use crate::metrics::{CONTENT_TYPE, ConnectError};
 use std::sync::Arc;
@@ -56,6 +56,8 @@ impl Conn {
 pub(super) struct Attaching {
     pub(super) conn: ConnId,
     pub(super) user: Arc<str>,
+    /// When its token's time is over.
+    pub(super) expires: Time,
     /// Deliveries that came before the session's state.
     pub(super) parked: Vec<Arc<Message>>,
 }
@@ -169,25 +171,33 @@ impl Shard {
             Ok(claims) => claims,
             Err(error) => {
                 self.metrics.connect_error(ConnectError::Auth);
+                self.metrics.token_validation(Err(error));
                 return refuse(conn, 401, "unauthorized", &error.to_string(), io);
             }
         };
+        self.metrics.token_validation(Ok(()));
         if let Some(out) = io.send(conn) {
             handshake::write_accepted(out, &accept);
         }
+        let expires = self.shared.at_wall_ms(self.verifier.end_ms(&claims));
         let (user, device): (Arc<str>, Arc<str>) = (claims.sub.into(), claims.device.into());
         let resume = request.query("resume").and_then(|seq| seq.parse().ok());
         let session = SessionRef { shard: io.shard(), conn };
-        self.conns[conn.index as usize] =
-            Conn::Attaching(Box::new(Attaching { conn, user: Arc::clone(&user), parked: Vec::new() }));
+        self.conns[conn.index as usize] = Conn::Attaching(Box::new(Attaching {
+            conn,
+            user: Arc::clone(&user),
+            expires,
+            parked: Vec::new(),
+        }));
         io.post(self.home(&user, io), Mail::Attach { user, device, session, resume });
     }
 
     fn claims(&self, request: &Request<'_>, io: &Io<Mail>) -> Result<Claims, TokenError> {
-        let query = request.query("token");
-        let header = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let token = header.or(query.as_deref()).ok_or(TokenError::Missing)?;
-        self.shared.verifier.verify(token.trim(), self.shared.wall_ms(io.now()) / 1000)
+        let token = match request.header("authorization").and_then(bearer) {
+            Some(token) => Token::from(token),
+            None => request.query("token").ok_or(TokenError::Missing)?.into(),
+        };
+        self.verifier.verify(&token, self.shared.wall_ms(io.now()))
     }
 
     fn fault_request(&mut self, conn: ConnId, request: &Request<'_>, io: &mut Io<Mail>) {
@@ -270,6 +280,12 @@ impl Shard {
         });
         respond(conn, 200, "application/json", format!("{body}\n").as_bytes(), io);
     }
+}
+
+/// The token of an Authorization header, if it is of that scheme; a scheme's case does not count (RFC 9110).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -32,6 +32,8 @@ pub(super) struct Session {
     heard: Time,
     /// Deliveries that it was owed when it began and that still wait: taking those slowly is no fault of the reader's.
     backlog: usize,
+    /// When its token's time is over.
+    expires: Time,
     /// An ACK timer is set.
     ack_timer: bool,
     /// Why we are closing it, once we are.
@@ -87,8 +89,8 @@ impl Shard {
         io: &mut Io<Mail>,
     ) {
         state.waiting.extend(queued);
-        let parked = match self.conn_mut(conn) {
-            Some(Conn::Attaching(attaching)) => std::mem::take(&mut attaching.parked),
+        let (parked, expires) = match self.conn_mut(conn) {
+            Some(Conn::Attaching(attaching)) => (std::mem::take(&mut attaching.parked), attaching.expires),
             _ => {
                 // The client was quicker away than the answer was here.
                 let session = SessionRef { shard: io.shard(), conn };
@@ -105,13 +107,14 @@ impl Shard {
         let now = io.now();
         let name = format!("{user}/{device}");
         let backlog = state.waiting.len();
-        let mut session = Session { conn, user, state, heard: now, backlog, ack_timer: false, closing: None };
+        let mut session =
+            Session { conn, user, state, heard: now, expires, backlog, ack_timer: false, closing: None };
         let (node, heartbeat) = (self.shared.node.clone(), self.shared.heartbeat);
         let seq = session.state.seq;
         self.write(conn, io, |out| protocol::write_hello(out, &name, &node, seq, heartbeat.as_secs()));
         self.write_unacked_again(&mut session, io);
         self.pump(&mut session, io);
-        io.set_timer(now + heartbeat, timer_key(Timer::Heartbeat, conn));
+        io.set_timer((now + heartbeat).min(expires), timer_key(Timer::Heartbeat, conn));
         self.conns[conn.index as usize] =
             Conn::Open(Box::new(Open { endpoint: Endpoint::new(Role::Server), session }));
     }
@@ -392,6 +395,10 @@ impl Shard {
     pub(super) fn heartbeat_timer(&mut self, conn: ConnId, io: &mut Io<Mail>) {
         let heartbeat = self.shared.heartbeat;
         let Some(open) = self.open_mut(conn) else { return };
+        let expires = open.session.expires;
+        if io.now() >= expires {
+            return self.close(conn, CloseReason::TokenExpired, 4401, "the token has expired", io);
+        }
         let silent = io.now().since(open.session.heard);
         if silent >= heartbeat * 2 {
             return self.close(conn, CloseReason::Heartbeat, 4408, "nothing heard for two heartbeats", io);
@@ -402,7 +409,8 @@ impl Shard {
         {
             frame::write(out, Opcode::Ping, b"", None);
         }
-        io.set_timer(next, timer_key(Timer::Heartbeat, conn));
+        // The same timer ends the session, so that reconnects leave no timer behind that fires only when a token ends.
+        io.set_timer(next.min(expires), timer_key(Timer::Heartbeat, conn));
     }
 
     fn ask_membership(&mut self, session: &Session, group: String, join: bool, io: &mut Io<Mail>) {

@@ -3,6 +3,7 @@
 use super::faults::{Change, Faults};
 use super::protocol::{Message, Refusal};
 use super::session::SessionState;
+use crate::auth::Verifier;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::shard::{ConnId, ShardIndex};
@@ -168,6 +169,8 @@ pub enum Mail {
         /// What is in force on one shard.
         faults: Faults,
     },
+    /// From the edge to every shard: check tokens with these keys from now on.
+    Keys(Verifier),
     /// From the edge to every shard: take no new work.
     Drain,
     /// From the edge to every shard: close all sessions.

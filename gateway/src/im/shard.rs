@@ -40,7 +40,7 @@ pub struct Shared {
     pub cache_size: usize,
     /// Whether faults may be injected.
     pub test_faults: bool,
-    /// Checks tokens.
+    /// Checks tokens, until the edge sends other keys.
     pub verifier: Verifier,
     /// Figures of all shards.
     pub metrics: Metrics,
@@ -54,6 +54,11 @@ impl Shared {
     /// The wall clock at `now`, milliseconds since the Unix epoch.
     pub(crate) fn wall_ms(&self, now: Time) -> u64 {
         (self.wall_offset_ns + now.0) / 1_000_000
+    }
+
+    /// The inverse of [`Shared::wall_ms`]; the end of time where that is beyond it.
+    pub(crate) fn at_wall_ms(&self, wall_ms: u64) -> Time {
+        Time(wall_ms.saturating_mul(1_000_000).saturating_sub(self.wall_offset_ns))
     }
 }
 
@@ -73,6 +78,7 @@ pub struct Shard {
     pub(super) held: BinaryHeap<Held>,
     pub(super) held_before: u64,
     pub(super) draining: bool,
+    pub(super) verifier: Verifier,
     pub(super) scratch: Vec<u8>,
     /// When to look for what has been kept too long; `None` while nothing is kept.
     sweep_at: Option<Time>,
@@ -115,6 +121,7 @@ impl Shard {
             held: BinaryHeap::new(),
             held_before: 0,
             draining: false,
+            verifier: shared.verifier.clone(),
             scratch: Vec::new(),
             sweep_at: None,
             shared,
@@ -248,6 +255,7 @@ impl Application for Shard {
             Mail::GroupSent { conn, id, outcome } => self.group_sent(conn, &id, outcome, io),
             Mail::Fault { asker, change } => self.faults_mail(asker, change, io),
             Mail::FaultIs { conn, faults } => self.fault_answer(conn, faults, io),
+            Mail::Keys(verifier) => self.verifier = verifier,
             Mail::Drain => self.draining = true,
             Mail::CloseAll => self.close_all(io),
             Mail::Stop => io.stop(),

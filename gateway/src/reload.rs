@@ -1,0 +1,46 @@
+//! What is read from files at the start, and again on SIGHUP without a connection being dropped.
+
+use crate::auth::source::{self, SourceError};
+use crate::auth::{Keys, Policy, Verifier};
+use crate::config::{AuthFlags, Flags};
+use std::io::Write as _;
+
+/// The files, and how they are to be read.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    auth: AuthFlags,
+    policy: Policy,
+}
+
+impl Reload {
+    pub(crate) fn new(flags: &Flags, name_bytes_max: usize) -> Reload {
+        let auth = flags.auth.clone();
+        let policy = Policy {
+            leeway: auth.auth_leeway,
+            audience: auth.auth_audience.clone(),
+            issuer: auth.auth_issuer.clone(),
+            name_bytes_max,
+        };
+        Reload { auth, policy }
+    }
+
+    /// A verifier that accepts no token.
+    pub(crate) fn none(&self) -> Verifier {
+        Verifier::new(Keys::default(), self.policy.clone())
+    }
+
+    /// A verifier with the keys that are in the files now.
+    pub(crate) fn keys(&self) -> Result<Verifier, SourceError> {
+        let loaded = source::load(&self.auth)?;
+        for warning in &loaded.warnings {
+            log("key_warning", warning);
+        }
+        Ok(Verifier::new(loaded.keys, self.policy.clone()))
+    }
+}
+
+/// One line of JSON on standard error. Nobody reading it must not end the gateway.
+pub(crate) fn log(event: &str, message: &str) {
+    let line = serde_json::json!({ "event": event, "message": message });
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
