@@ -111,6 +111,31 @@ pub struct PhaseFigures {
     pub late: u64,
     /// Attempts more than 100 ms late.
     pub attempted_late: u64,
+    /// Connects attempted in it, whenever they ended.
+    pub connects: ConnectFigures,
+}
+
+/// What came of connects.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectFigures {
+    /// Attempts.
+    pub attempts: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// From the begin of a client's first connect to `hello`.
+    pub connecting: Latencies,
+    /// From losing a session, or from the target's return if that was later, to having the next.
+    pub reconnect: Latencies,
+}
+
+impl ConnectFigures {
+    /// Adds another thread's, or another phase's.
+    pub fn merge(&mut self, other: &ConnectFigures) {
+        self.attempts += other.attempts;
+        self.failed += other.failed;
+        self.connecting.merge(&other.connecting);
+        self.reconnect.merge(&other.reconnect);
+    }
 }
 
 impl PhaseFigures {
@@ -122,6 +147,7 @@ impl PhaseFigures {
         self.reordered += other.reordered;
         self.late += other.late;
         self.attempted_late += other.attempted_late;
+        self.connects.merge(&other.connects);
     }
 }
 
@@ -252,10 +278,6 @@ impl PhaseMarks {
 pub struct FleetFigures {
     /// By phase; 0 is the warm-up, the last may be cut short.
     pub phases: Vec<(Counts, PhaseFigures)>,
-    /// From losing a session, or from the target's return if that was later, to having the next.
-    pub reconnect: Latencies,
-    /// From the begin of a connect to `hello`.
-    pub connecting: Latencies,
     /// Failed connects by reason.
     pub connect_errors: BTreeMap<&'static str, u64>,
     /// Refused messages by code.
@@ -303,6 +325,13 @@ impl FleetFigures {
             from.classes[delivered] -= count;
             to.classes[delivered] += count;
         }
+    }
+
+    /// Connects of all phases, the warm-up's among them: that is when most clients come.
+    pub fn connects(&self) -> ConnectFigures {
+        let mut total = ConnectFigures::default();
+        self.phases.iter().for_each(|(_, figures)| total.merge(&figures.connects));
+        total
     }
 
     /// All phases together, without the warm-up.

@@ -304,8 +304,6 @@ fn join(
         for (index, phase) in truth.phases.iter().enumerate() {
             figures.phases[index].1.merge(phase);
         }
-        figures.reconnect.merge(&truth.totals.reconnect);
-        figures.connecting.merge(&truth.totals.connecting);
         figures.unexpected += truth.totals.unexpected;
         for (why, count) in &truth.totals.connect_errors {
             *figures.connect_errors.entry(why).or_default() += count;

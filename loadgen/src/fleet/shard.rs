@@ -6,7 +6,7 @@ use super::ledger::{Ledger, Sending};
 use super::plan::{ClientIndex, MessageNumber, Pairing, Recipients, Schedule, SplitMix, user_name};
 use super::protocol::{self, Frame, MessageKey};
 use super::{Mail, Orders, ThreadTruth};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,9 @@ const MISSED_AFTER: Duration = Duration::from_secs(1);
 const SENDS_IN_A_ROW_MAX: usize = 2048;
 /// Unsent bytes on a socket from which a message counts as blocked.
 const BLOCKED_BYTES: usize = 64 * 1024;
+/// Reconnects in a row before sends get their turn: ten thousand clients that lose their sessions at once must not hold up
+/// the schedule of those that have one.
+const RECONNECTS_IN_A_ROW_MAX: usize = 64;
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often order-keeping forgets what is too old to matter.
@@ -50,6 +53,8 @@ pub(super) struct FleetShard {
     to_connect: usize,
     connect_begin: Option<Time>,
     connecting: usize,
+    /// Clients whose pause before the next attempt is over.
+    to_reconnect: VecDeque<u32>,
     to_ack: Vec<u32>,
     marks: PhaseMarks,
     phases: Vec<PhaseFigures>,
@@ -129,6 +134,7 @@ impl FleetShard {
             to_connect: 0,
             connect_begin: None,
             connecting: 0,
+            to_reconnect: VecDeque::new(),
             to_ack: Vec::new(),
             marks,
             phases: vec![PhaseFigures::default()],
@@ -154,6 +160,11 @@ impl FleetShard {
         (self.clients.get(local as usize)?.conn == Some(conn)).then_some(local)
     }
 
+    /// The figures of the phase that `at` lies in.
+    fn phase_of(&mut self, at: Time) -> &mut PhaseFigures {
+        &mut self.phases[self.marks.of(at, Some(at))]
+    }
+
     /// When the next client of this thread may connect.
     fn next_connect(&self) -> Option<Time> {
         let begin = self.connect_begin.filter(|_| self.to_connect < self.clients.len())?;
@@ -173,6 +184,7 @@ impl FleetShard {
         self.owners[conn.index as usize] = local;
         self.connecting += 1;
         self.gauges.connect_attempts.add(1);
+        self.phase_of(io.now()).connects.attempts += 1;
         let client = &mut self.clients[local as usize];
         client.conn = Some(conn);
         client.state = State::Connecting;
@@ -305,14 +317,12 @@ impl FleetShard {
         client.acked = client.seq;
         client.state = State::Open;
         client.attempts = 0;
+        let (attempted, was_open) = (client.attempted, std::mem::replace(&mut client.was_open, true));
         self.connecting -= 1;
         self.gauges.connected.add(1);
-        if std::mem::replace(&mut client.was_open, true) {
-            self.gauges.reconnects.add(1);
-            self.totals.reconnect.record(took);
-        } else {
-            self.totals.connecting.record(took);
-        }
+        let connects = &mut self.phase_of(attempted).connects;
+        let times = if was_open { &mut connects.reconnect } else { &mut connects.connecting };
+        times.record(took);
     }
 
     fn confirmed(&mut self, key: MessageKey) {
@@ -410,7 +420,6 @@ impl FleetShard {
         let phase = &mut self.phases[self.marks.of(due, Some(due))];
         if lag > LATE_ATTEMPT {
             phase.attempted_late += 1;
-            self.gauges.attempted_late.add(1);
         }
         if lag > MISSED_AFTER {
             return Sending::Missed;
@@ -468,8 +477,19 @@ impl FleetShard {
     fn connect_failed(&mut self, local: u32, why: &'static str, io: &mut Io<Mail>) {
         self.gauges.connect_failed.add(1);
         *self.totals.connect_errors.entry(why).or_default() += 1;
+        let attempted = self.clients[local as usize].attempted;
+        self.phase_of(attempted).connects.failed += 1;
         self.connecting -= 1;
         self.later(local, io);
+    }
+
+    fn reconnect_some(&mut self, io: &mut Io<Mail>) {
+        for _ in 0..RECONNECTS_IN_A_ROW_MAX {
+            let Some(local) = self.to_reconnect.pop_front() else { return };
+            if self.clients[local as usize].state == State::Idle && self.ending < Ending::Asked {
+                self.connect(local, io);
+            }
+        }
     }
 
     /// The client has no connection any more and will try again.
@@ -635,9 +655,7 @@ impl Application for FleetShard {
         let (kind, local) = (key >> 62, key as u32);
         let client = &self.clients[local as usize];
         match kind {
-            TIMER_RECONNECT if client.state == State::Idle && self.ending < Ending::Asked => {
-                self.connect(local, io)
-            }
+            TIMER_RECONNECT => self.to_reconnect.push_back(local),
             TIMER_CONNECT_TIMEOUT => {
                 let same_attempt = u64::from(client.attempts) == key >> 32 & 0xFF;
                 if let Some(conn) = client.conn
@@ -657,6 +675,7 @@ impl Application for FleetShard {
             self.to_connect += 1;
             self.connect(local, io);
         }
+        self.reconnect_some(io);
         self.send_due(io);
         self.acknowledge(io);
         self.end_of_second(io);
@@ -667,6 +686,7 @@ impl Application for FleetShard {
     fn deadline(&self) -> Option<Time> {
         let second = (self.second_until.0 != 0).then_some(self.second_until);
         let traffic = self.traffic.iter().filter_map(|traffic| traffic.next_due).min();
-        [self.next_connect(), traffic, second].into_iter().flatten().min()
+        let reconnect = (!self.to_reconnect.is_empty()).then_some(Time(0));
+        [self.next_connect(), reconnect, traffic, second].into_iter().flatten().min()
     }
 }

@@ -1,7 +1,7 @@
 //! Load and latencies.
 
 use crate::conduct::Facts;
-use crate::fleet::figures::{Latencies, PhaseFigures, SecondFigures};
+use crate::fleet::figures::{ConnectFigures, Latencies, PhaseFigures, SecondFigures};
 use crate::fleet::ledger::{Class, Counts};
 use crate::prepare::Prepared;
 use assertions::figures::{ClientFigures, Figures, MessageCounts};
@@ -131,6 +131,7 @@ pub(super) fn client_figures(prepared: &Prepared, facts: &Facts) -> ClientFigure
         let mut figures = Figures::empty();
         if let Some((counts, measured)) = facts.figures.phases.get(index + 1) {
             fill(&mut figures, counts, measured);
+            fill_connects(&mut figures, &measured.connects);
         }
         let length = facts.phases.get(index).map(|log| log.end.since(log.begin));
         figures.wall_seconds = length.unwrap_or_default().as_secs_f64();
@@ -140,11 +141,15 @@ pub(super) fn client_figures(prepared: &Prepared, facts: &Facts) -> ClientFigure
     let (counts, measured) = facts.figures.total();
     fill(&mut total, &counts, &measured);
     total.wall_seconds = phases.iter().map(|phase| phase.figures.wall_seconds).sum();
-    (total.connect_attempts, total.connect_failures) = facts.connects;
-    // Same bounds on both sides, so nothing can be out of range.
-    let _ = total.connecting.add(facts.figures.connecting.histogram());
-    let _ = total.reconnect.add(facts.figures.reconnect.histogram());
+    fill_connects(&mut total, &facts.figures.connects());
     ClientFigures { phases, total }
+}
+
+fn fill_connects(figures: &mut Figures, connects: &ConnectFigures) {
+    (figures.connect_attempts, figures.connect_failures) = (connects.attempts, connects.failed);
+    // They resize themselves, so nothing can be out of range.
+    let _ = figures.connecting.add(connects.connecting.histogram());
+    let _ = figures.reconnect.add(connects.reconnect.histogram());
 }
 
 fn fill(figures: &mut Figures, counts: &Counts, measured: &PhaseFigures) {
