@@ -9,6 +9,7 @@ pub mod clock;
 pub mod conduct;
 pub mod faults;
 pub mod fleet;
+pub mod gateway_flags;
 pub mod preflight;
 pub mod prepare;
 pub mod progress;

@@ -10,7 +10,7 @@ use assertions::rule::{self, AlertRule, Rule, RuleSet};
 use assertions::threshold;
 use scenarios::problem::{Problem, Problems};
 use scenarios::scenario::{FileRef, Scenario};
-use scenarios::span::{Source, Spanned};
+use scenarios::span::{Source, Span, Spanned};
 use scenarios::{Loaded, Options};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
@@ -92,8 +92,9 @@ pub fn prepare(path: &Path, options: &Options) -> Result<Prepared, Problems> {
         problems.extend(unreachable);
     }
     problems.extend(loaded.scenario.thresholds.iter().flat_map(threshold::problems));
-    problems.extend(crate::supported::problems(&loaded.scenario));
-    problems.extend(silence_problems(&loaded.scenario));
+    let file = head(&loaded, path);
+    problems.extend(crate::supported::problems(&loaded.scenario, &file));
+    problems.extend(silence_problems(&loaded.scenario, &file));
     let problems = Problems(problems);
     if problems.has_errors() {
         return Err(problems);
@@ -102,6 +103,13 @@ pub fn prepare(path: &Path, options: &Options) -> Result<Prepared, Problems> {
         loaded.sources.first().map_or_else(String::new, |source| sha256(source.text.as_bytes()));
     let rules_sha256 = hex(&hash.finalize());
     Ok(Prepared { loaded, scenario_sha256, rules, forecasts, rules_sha256, routes, warnings: problems.0 })
+}
+
+/// The scenario as a whole: the place of what has none of its own.
+fn head(loaded: &Loaded, path: &Path) -> Span {
+    let source = loaded.sources.first().cloned();
+    let nameless = || Arc::new(Source { name: path.display().to_string(), text: String::new() });
+    Span::new(source.unwrap_or_else(nameless), 0, 0)
 }
 
 fn read(file: &Spanned<FileRef>, problems: &mut Vec<Problem>) -> Option<Arc<Source>> {
@@ -117,7 +125,7 @@ fn read(file: &Spanned<FileRef>, problems: &mut Vec<Problem>) -> Option<Arc<Sour
                 span: span.clone(),
                 ..Problem::error(
                     format!("cannot read {name}: {error}"),
-                    scenarios::span::Span::new(Arc::new(Source { name, text: String::new() }), 0, 0),
+                    Span::new(Arc::new(Source { name, text: String::new() }), 0, 0),
                 )
             };
             problem.hint = Some("the path is relative to the folder of the scenario".into());
@@ -128,15 +136,13 @@ fn read(file: &Spanned<FileRef>, problems: &mut Vec<Problem>) -> Option<Arc<Sour
 }
 
 /// Matchers of silences that cannot be read.
-fn silence_problems(scenario: &Scenario) -> Vec<Problem> {
+fn silence_problems(scenario: &Scenario, file: &Span) -> Vec<Problem> {
     let matchers = scenario.alerts.silences.iter().flat_map(|silence| &silence.matchers);
     matchers
         .filter_map(|text| {
             let error = Matcher::parse_all(&text.value).err()?;
-            Some(
-                Problem::error(error.to_string(), text.span.clone()?)
-                    .hint("write for example 'severity=\"warning\"'"),
-            )
+            let place = text.span.as_ref().unwrap_or(file).clone();
+            Some(Problem::error(error.to_string(), place).hint("write for example 'severity=\"warning\"'"))
         })
         .collect()
 }

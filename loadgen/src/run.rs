@@ -4,6 +4,7 @@ use crate::clock::RuleClock;
 use crate::conduct::{Conductor, Facts};
 use crate::fleet::plan::{Arrivals, Recipients, Segment, Traffic};
 use crate::fleet::{Backoff, Fleet, Jitter, Orders};
+use crate::gateway_flags;
 use crate::preflight::{self, Needs};
 use crate::prepare::Prepared;
 use crate::progress::Progress;
@@ -34,6 +35,8 @@ const CONNECTIONS_SPARE: u64 = 200;
 pub struct Settings {
     /// The scenario's file, as given.
     pub path: PathBuf,
+    /// `--env`.
+    pub env: Option<String>,
     /// `--set`, as typed.
     pub sets: Vec<String>,
     /// `--no-faults`.
@@ -151,10 +154,7 @@ fn start_gateway(scenario: &Scenario, clients: u32, key: &str) -> Result<OwnGate
             "this version runs its own gateway only: write `target: {gateway: {}}`",
         ));
     };
-    let mut arguments = Vec::new();
-    for (name, value) in flags {
-        arguments.extend([format!("--{}", name.value), value.value.clone()]);
-    }
+    let mut arguments = gateway_flags::arguments(flags);
     if !flags.iter().any(|(name, _)| name.value == "connections-max") {
         arguments.extend(["--connections-max".into(), (u64::from(clients) + CONNECTIONS_SPARE).to_string()]);
     }

@@ -90,7 +90,13 @@ impl OwnGateway {
 
 fn spawn(flags: &[String], key: &str, listen: SocketAddr) -> Result<(Child, SocketAddr, u64), StartError> {
     let program = std::env::current_exe().map_err(StartError::Spawn)?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    // What the scenario does not say is the gateway's default, whatever the environment holds.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GATEWAY_"))
+    {
+        command.env_remove(name);
+    }
+    let mut child = command
         .args(["gateway", "--follow-stdin", "--enable-test-faults", "--listen", &listen.to_string()])
         .args(flags)
         .env("GATEWAY_AUTH_KEY", key)

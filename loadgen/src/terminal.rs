@@ -1,6 +1,6 @@
 //! What standard output and error are, and what may be written to them.
 
-use std::io::{IsTerminal, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 
 /// Width of reports that no terminal shows.
 const COLUMNS_ELSEWHERE: usize = 140;
@@ -19,6 +19,19 @@ pub fn columns() -> usize {
     match rustix::termios::tcgetwinsize(std::io::stdout()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col).clamp(COLUMNS_MIN, COLUMNS_ELSEWHERE),
         _ => COLUMNS_ELSEWHERE,
+    }
+}
+
+/// Text on standard output. A reader that has gone away (`| head`) has had what it wanted; any other failure is said.
+pub fn print(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => true,
+        Err(error) => {
+            tell(&format!("error: cannot write to standard output: {error}"));
+            false
+        }
     }
 }
 

@@ -161,6 +161,54 @@ fn wrong_input_is_refused_with_every_place_and_nothing_is_started() {
 }
 
 #[test]
+fn what_this_version_cannot_run_is_refused_with_its_place() {
+    let place = Place::new(
+        "unrun",
+        "version: 1
+clock: real
+target: {gateway: {flags: {shards: two, listen: ':1', cash-size: 5}}}
+population: {members: {executor: constant-vus, vus: 100, churn: 5%/m}}
+traffic:
+  chat: {executor: constant-arrival-rate, from: members, to: 'group:dev', rate: 600k/s, size: 64KiB}
+phases: [{name: a, for: 2s, load: 2x}]
+thresholds: {ws_msgs_gone: ['count==0'], ws_msgs_lost: [{threshold: 'count==0', abortOnFail: true}]}
+",
+    );
+    let output = place.run(&["explain", "run.yaml"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(104), "{stderr}");
+    for expected in [
+        "`two` is no value of the gateway's flag `shards`",
+        "the run sets the gateway's `listen` itself",
+        "did you mean `cache-size`?",
+        "`churn` is not supported by this version",
+        "traffic to a group is not supported by this version",
+        "1200000 messages a second are more than can be planned",
+        "the gateway takes no message of 65536 bytes",
+        "unknown metric `ws_msgs_gone`",
+        "`abortOnFail` is not supported by this version",
+        "9 problems; nothing was started",
+    ] {
+        assert!(stderr.contains(expected), "{expected}: {stderr}");
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_panic() {
+    let place = Place::new("unread", &small("phases: [{name: steady, for: 2s}]\n"));
+    for arguments in [&["explain", "run.yaml"][..], &["schema"], &["doctor"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = place.command(arguments).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = place.command(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains("cannot write to standard output"));
+    }
+}
+
+#[test]
 fn a_rule_that_cannot_be_judged_is_refused_with_its_place() {
     let place =
         Place::new("rule", &small("alerts: {rules: [rules.yml]}\nphases: [{name: steady, for: 2s}]\n"));

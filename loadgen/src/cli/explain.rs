@@ -1,82 +1,93 @@
 //! `loadgen explain FILE`: what would run, value by value, and what the rules are.
 
 use super::ScenarioArguments;
-use crate::prepare::prepare;
+use crate::prepare::{Prepared, prepare};
+use crate::terminal;
 use assertions::bounds::{self, Forecast, Window};
-use assertions::exit;
 use scenarios::scenario::Scenario;
 use scenarios::units::format_duration;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 pub(super) fn explain(arguments: &ScenarioArguments) -> u8 {
     let prepared = match prepare(&arguments.file, &arguments.options()) {
         Ok(prepared) => prepared,
         Err(problems) => {
-            return super::run::refuse(&problems, crate::terminal::wants_colour(&std::io::stderr()));
+            return super::run::refuse(&problems, terminal::wants_colour(&std::io::stderr()));
         }
     };
     for warning in &prepared.warnings {
-        eprint!("{}", warning.render(crate::terminal::wants_colour(&std::io::stderr())));
+        let colour = terminal::wants_colour(&std::io::stderr());
+        terminal::tell(warning.render(colour).trim_end());
     }
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut text, &prepared);
+    super::print(&text)
+}
+
+fn write(text: &mut String, prepared: &Prepared) -> fmt::Result {
     let settings = &prepared.loaded.provenance;
     let width = settings.iter().map(|setting| setting.path.len()).max().unwrap_or(0).min(48);
     for setting in settings {
-        println!("{:<width$}  {}  ({})", setting.path, setting.value, setting.origin);
+        writeln!(text, "{:<width$}  {}  ({})", setting.path, setting.value, setting.origin)?;
     }
-    println!("\nphases");
+    writeln!(text, "\nphases")?;
     for phase in &prepared.scenario().phases {
-        println!(
+        writeln!(
+            text,
             "  {:<12} {} on the wall stand for {} (x{})",
             phase.name.value,
             format_duration(phase.real),
             format_duration(phase.stands_for),
             phase.factor
-        );
+        )?;
     }
-    println!("\nalerts ({})", prepared.alerts().count());
+    writeln!(text, "\nalerts ({})", prepared.alerts().count())?;
     for (_, alert) in prepared.alerts() {
         let place = alert.name.span.as_ref().map(ToString::to_string).unwrap_or_default();
-        println!("  {:<32} for {:<6} {place}", alert.name.value, format_duration(alert.hold));
+        writeln!(text, "  {:<32} for {:<6} {place}", alert.name.value, format_duration(alert.hold))?;
     }
     for forecast in &prepared.forecasts {
-        print_forecast(prepared.scenario(), forecast);
+        write_forecast(text, prepared.scenario(), forecast)?;
     }
-    exit::PASSED
+    Ok(())
 }
 
 /// When an expected alert can come, rule time and wall time since the first phase, and what is left to each bound.
-fn print_forecast(scenario: &Scenario, forecast: &Forecast) {
+fn write_forecast(text: &mut String, scenario: &Scenario, forecast: &Forecast) -> fmt::Result {
     let moment = |at: Duration| {
         let wall = bounds::wall_time(scenario, at);
         format!("{} ({:.1} s)", whole_seconds(at), wall.as_secs_f64())
     };
-    let line = |what: &str, window: &Window| {
-        let latest = window.latest.map_or("not known".to_owned(), moment);
-        println!("  {what:<28} earliest {:<22} latest {latest}", moment(window.earliest));
-    };
     let (begin, end) = forecast.cause;
-    println!("\n{}: its cause lasts from {} to {}", forecast.alert, moment(begin), moment(end));
+    writeln!(text, "\n{}: its cause lasts from {} to {}", forecast.alert, moment(begin), moment(end))?;
+    let mut line = |what: &str, window: &Window| {
+        let latest = window.latest.map_or("not known".to_owned(), moment);
+        writeln!(text, "  {what:<28} earliest {:<22} latest {latest}", moment(window.earliest))
+    };
     if let Some(pending) = &forecast.pending {
-        line("pending", pending);
+        line("pending", pending)?;
     }
-    line("firing", &forecast.firing);
+    line("firing", &forecast.firing)?;
     for notice in &forecast.notices {
-        line(&format!("notice {}", notice.who), &notice.window);
+        line(&format!("notice {}", notice.who), &notice.window)?;
     }
-    line("resolved", &forecast.resolved);
+    line("resolved", &forecast.resolved)?;
     for notice in &forecast.resolved_notices {
-        line(&format!("resolved notice {}", notice.who), &notice.window);
+        line(&format!("resolved notice {}", notice.who), &notice.window)?;
     }
     for margin in &forecast.margins {
         let left = match margin.seconds() {
             Some(seconds) if seconds < 0.0 => {
-                format!("may be missed by {}", whole_seconds(Duration::from_secs_f64(-seconds)))
+                format!("could come up to {} too late", whole_seconds(Duration::from_secs_f64(-seconds)))
             }
             Some(seconds) => format!("{} to spare", whole_seconds(Duration::from_secs_f64(seconds))),
             None => "depends on how the expression falls".into(),
         };
-        println!("  {:<28} within {:<24} {left}", margin.kind.words(), format_duration(margin.bound));
+        writeln!(text, "  {:<28} within {:<24} {left}", margin.kind.words(), format_duration(margin.bound))?;
     }
+    Ok(())
 }
 
 fn whole_seconds(duration: Duration) -> String {

@@ -4,6 +4,7 @@ mod explain;
 mod run;
 
 use crate::preflight::{self, Needs};
+use crate::terminal;
 use assertions::exit;
 use scenarios::Options;
 use std::path::PathBuf;
@@ -73,29 +74,33 @@ pub fn main(cli: Cli) -> u8 {
     match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
-        Command::Schema { result: false } => {
-            println!("{:#}", scenarios::keys::json_schema());
-            exit::PASSED
-        }
-        Command::Schema { result: true } => {
-            println!("{}", reports::json::schema());
-            exit::PASSED
-        }
+        Command::Schema { result: false } => print(&format!("{:#}\n", scenarios::keys::json_schema())),
+        Command::Schema { result: true } => print(&format!("{}\n", reports::json::schema())),
         Command::Doctor { clients } => doctor(clients),
         Command::Gateway { flags } => gateway::server::main(&flags),
     }
 }
 
+/// Prints what was asked for. Gives the exit code.
+fn print(text: &str) -> u8 {
+    if terminal::print(text) { exit::PASSED } else { exit::TOOL_FAILED }
+}
+
 fn doctor(clients: u32) -> u8 {
     preflight::raise_descriptor_limit();
     let findings = preflight::findings(Needs { clients, own_gateway: true });
+    let mut text = String::new();
     for finding in &findings {
         let mark = if finding.refusal.is_some() { "✗" } else { "✓" };
-        println!("{mark} {:<12} {}", finding.name, finding.found);
+        text += &format!("{mark} {:<12} {}\n", finding.name, finding.found);
         if let Some(refusal) = &finding.refusal {
-            println!("  {:<12} hint: {refusal}", "");
+            text += &format!("  {:<12} hint: {refusal}\n", "");
         }
     }
     let refused = findings.iter().any(|finding| finding.refusal.is_some());
-    if refused { exit::PREFLIGHT } else { exit::PASSED }
+    if refused {
+        terminal::print(&text);
+        return exit::PREFLIGHT;
+    }
+    print(&text)
 }

@@ -3,6 +3,7 @@
 use super::ScenarioArguments;
 use crate::prepare::prepare;
 use crate::run::{Settings, run as run_prepared};
+use crate::terminal::tell;
 use assertions::exit;
 use std::path::PathBuf;
 use wire::sys::Signals;
@@ -24,7 +25,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let signals = match Signals::block() {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("error: cannot read signals: {error}");
+            tell(&format!("error: cannot read signals: {error}"));
             return exit::TOOL_FAILED;
         }
     };
@@ -35,12 +36,13 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Err(problems) => return refuse(&problems, colour),
     };
     for warning in &prepared.warnings {
-        eprint!("{}", warning.render(colour));
+        tell(warning.render(colour).trim_end());
     }
     let mut sets = scenario.sets.clone();
     sets.extend(scenario.seed.map(|seed| format!("seed={seed}")));
     let settings = Settings {
         path: scenario.file.clone(),
+        env: scenario.env.clone(),
         sets,
         no_faults: scenario.no_faults,
         out: arguments.out.clone(),
@@ -49,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     match run_prepared(&prepared, &settings, signals) {
         Ok(code) => code,
         Err(refusal) => {
-            eprintln!("error: {}\nexit {}", refusal.text, refusal.code);
+            tell(&format!("error: {}\nexit {}", refusal.text, refusal.code));
             refusal.code
         }
     }
@@ -57,9 +59,9 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 /// Prints everything that is wrong. Nothing was started.
 pub(super) fn refuse(problems: &scenarios::problem::Problems, colour: bool) -> u8 {
-    eprint!("{}", problems.render(colour));
+    tell(problems.render(colour).trim_end());
     let count = problems.0.len();
     let noun = if count == 1 { "problem" } else { "problems" };
-    eprintln!("{count} {noun}; nothing was started. exit {}", exit::INVALID);
+    tell(&format!("{count} {noun}; nothing was started. exit {}", exit::INVALID));
     exit::INVALID
 }

@@ -161,14 +161,26 @@ fn hints(settings: &Settings, seed: u64, code: u8) -> Vec<record::Hint> {
     if code == exit::PASSED {
         return Vec::new();
     }
-    let mut command = format!("loadgen run {} --seed {seed}", settings.path.display());
+    let mut command = format!("loadgen run {} --seed {seed}", quoted(&settings.path.display().to_string()));
+    if let Some(env) = &settings.env {
+        command += &format!(" --env {}", quoted(env));
+    }
     for set in settings.sets.iter().filter(|set| !set.starts_with("seed=")) {
-        command += &format!(" --set '{set}'");
+        command += &format!(" --set {}", quoted(set));
     }
     if settings.no_faults {
         command += " --no-faults";
     }
     vec![record::Hint { label: "again".into(), command }]
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Why the run came to its code, in one line.
@@ -242,5 +254,9 @@ pub fn write(record: &RunRecord, folder: &Path, settings: &Settings) -> io::Resu
         columns: terminal::columns(),
         report_path: Some(folder.join("report.html").display().to_string()),
     };
-    reports::terminal::write(record, &options, io::stdout().lock())
+    let mut summary = Vec::new();
+    reports::terminal::write(record, &options, &mut summary)?;
+    // The files hold all of it, so a summary that nobody can read changes neither verdict nor code.
+    terminal::print(&String::from_utf8_lossy(&summary));
+    Ok(())
 }
