@@ -87,7 +87,10 @@ pub fn problems(threshold: &Threshold) -> Vec<Problem> {
         let problem = Problem::error(format!("unknown metric `{}`", metric.name), span);
         return vec![match nearest(&metric.name, METRICS.iter().map(|(name, _)| *name)) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
-            None => problem,
+            None => {
+                let names: Vec<_> = METRICS.iter().map(|(name, _)| *name).collect();
+                problem.hint(format!("there are {}", names.join(", ")))
+            }
         }];
     };
     let mut problems = Vec::new();
@@ -312,6 +315,14 @@ mod tests {
         check("ws_msgs_received{phase:idle}", "rate>49", Outcome::NoData);
         check("ws_reconnect_time", "p(95)<12000", Outcome::NoData);
         check("ws_msgs_lost", "count!=1", Outcome::Failed);
+    }
+
+    #[test]
+    fn the_languages_readme_names_every_metric() {
+        let readme = include_str!("../../scenarios/README.md");
+        let missing: Vec<_> =
+            METRICS.iter().filter(|(name, _)| !readme.contains(&format!("`{name}`"))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

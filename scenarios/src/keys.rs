@@ -81,6 +81,8 @@ pub enum Default {
 pub enum Status {
     /// It runs.
     Runs,
+    /// It is read and checked; a run that uses it is refused.
+    Unrun,
     /// The name is taken for a later version; its use is refused.
     Later,
 }

@@ -49,7 +49,7 @@ fn line(text: &mut String, row: &KeyRow) {
         Default::Follows(rule) => rule.to_owned(),
     };
     let example = if row.example.is_empty() { String::new() } else { format!(", `{}`", row.example) };
-    let soon = if row.status == Status::Later { " *Not in this version.*" } else { "" };
+    let soon = if row.status != Status::Runs { " *Not in this version.*" } else { "" };
     let takes = kind(row.kind).replace('|', "\\|");
     let _ = writeln!(text, "| `{}` | {takes}{example} | {default} | {}{soon} |", row.path, row.doc);
 }

@@ -18,6 +18,11 @@ const fn later(path: &'static str, doc: &'static str) -> KeyRow {
     KeyRow { path, kind: Any, default: Absent, status: Status::Later, doc, example: "" }
 }
 
+/// A key that the language has and the program does not run yet.
+const fn unrun(row: KeyRow) -> KeyRow {
+    KeyRow { status: Status::Unrun, ..row }
+}
+
 /// Every key, grouped as the reference shows them.
 pub(crate) const TABLE: &[KeyRow] = &[
     key("version", Integer, Is("1"), "1", "Version of this language."),
@@ -68,7 +73,13 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "30d",
         "How far the past reaches back.",
     ),
-    key("target", Map, Required, "{gateway: {}}", "What is under drill: exactly one of `gateway` and `url`."),
+    key(
+        "target",
+        Map,
+        Required,
+        "{gateway: {}}",
+        "What is under drill: `gateway`; `url` is not runnable yet.",
+    ),
     key("target.gateway", Map, Absent, "{}", "Our own gateway, started as a child process."),
     key(
         "target.gateway.flags",
@@ -78,7 +89,13 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "Command line flags of the gateway, without the dashes.",
     ),
     key("target.gateway.flags.*", Text, Absent, "100", "The flag's value."),
-    key("target.url", Text, Absent, "\"wss://im.staging.test/ws\"", "A running target, `ws://` or `wss://`."),
+    unrun(key(
+        "target.url",
+        Text,
+        Absent,
+        "\"wss://im.staging.test/ws\"",
+        "A running target, `ws://` or `wss://`.",
+    )),
     key(
         "target.protocol",
         OneOf(&["im.v1", "echo", "request-reply", "pubsub"]),
@@ -86,29 +103,29 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "im.v1",
         "What the target speaks. Only `im.v1` runs in this version.",
     ),
-    key(
+    unrun(key(
         "target.token",
         Secret,
         Absent,
         "{secret: STAGING_TOKEN}",
         "The bearer token's secret. Never a literal.",
-    ),
-    key(
+    )),
+    unrun(key(
         "target.admin",
         Text,
         Absent,
         "\"http://127.0.0.1:8081\"",
         "The target's admin address, for `gateway.*` faults.",
-    ),
+    )),
     key("target.metrics", Text, Is("/metrics"), "/metrics", "Path or address of the target's metrics."),
-    key("target.headers", Named, Absent, "", "Headers of the handshake."),
-    key(
+    unrun(key("target.headers", Named, Absent, "", "Headers of the handshake.")),
+    unrun(key(
         "target.headers.*",
         Text,
         Absent,
         "\"Bearer {{secret.CHAT_TOKEN}}\"",
         "The header's value; `{{client}}` and `{{secret.NAME}}` are filled in.",
-    ),
+    )),
     later("target.docker", "Containers of an image, a build or a compose file."),
     later("target.signals", "Declared series on a real metrics endpoint."),
     later("target.subprotocols", "WebSocket subprotocols."),
@@ -117,13 +134,7 @@ pub(crate) const TABLE: &[KeyRow] = &[
     later("target.stamp_at", "Where a reply carries the stamp."),
     later("target.tls", "Certificate authority and server name."),
     later("links", "Fault proxies before dependencies."),
-    key(
-        "pack",
-        Word,
-        Absent,
-        "im-gateway",
-        "A system's rules.yml, alertmanager.yml and slo.yml, byte for byte.",
-    ),
+    key("pack", Word, Absent, "im-gateway", "A system's rules.yml and alertmanager.yml, byte for byte."),
     key("alerts", Map, Absent, "", "The rules and routes under test."),
     key(
         "alerts.rules",
@@ -166,9 +177,9 @@ pub(crate) const TABLE: &[KeyRow] = &[
     ),
     key("alerts.silences[].during", Phases, Is("all"), "[slow]", "In which phases."),
     key("alerts.silences[].comment", Text, Absent, "planned work", "Why."),
-    key("alerts.receivers", Named, Absent, "", "How the notification sink answers, by receiver."),
-    key("alerts.receivers.*", Map, Absent, "", "A receiver of alertmanager.yml."),
-    key("alerts.receivers.*.status", Integer, Is("200"), "500", "HTTP status the sink answers with."),
+    unrun(key("alerts.receivers", Named, Absent, "", "How the notification sink answers, by receiver.")),
+    unrun(key("alerts.receivers.*", Map, Absent, "", "A receiver of alertmanager.yml.")),
+    unrun(key("alerts.receivers.*.status", Integer, Is("200"), "500", "HTTP status the sink answers with.")),
     later("alerts.prometheus", "Address of a running Prometheus."),
     later("alerts.scope", "Matchers that bound the closed world of an attached stack."),
     key("population", Named, Absent, "", "Who is connected."),
@@ -178,26 +189,26 @@ pub(crate) const TABLE: &[KeyRow] = &[
         OneOf(&["constant-vus", "ramping-vus"]),
         Required,
         "constant-vus",
-        "How their number runs: k6's executors.",
+        "How their number runs: k6's executors. `ramping-vus` is not runnable yet.",
     ),
     key("population.*.vus", Count, Follows("required by `constant-vus`"), "10k", "Number of clients."),
-    key(
+    unrun(key(
         "population.*.startVUs",
         Count,
         Follows("0, with `ramping-vus`"),
         "100",
         "Clients at the start of a ramp.",
-    ),
-    key(
+    )),
+    unrun(key(
         "population.*.stages",
         List,
         Follows("required by `ramping-vus`"),
         "[{duration: 30s, target: 1k}]",
         "The ramp, piece by piece.",
-    ),
-    key("population.*.stages[]", Map, Absent, "", "One piece."),
-    key("population.*.stages[].duration", Duration, Required, "30s", "Wall time it takes."),
-    key("population.*.stages[].target", Count, Required, "1k", "Clients at its end."),
+    )),
+    unrun(key("population.*.stages[]", Map, Absent, "", "One piece.")),
+    unrun(key("population.*.stages[].duration", Duration, Required, "30s", "Wall time it takes.")),
+    unrun(key("population.*.stages[].target", Count, Required, "1k", "Clients at its end.")),
     key(
         "population.*.connect_rate",
         Rate,
@@ -205,13 +216,13 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "2k/s",
         "Connects per wall time.",
     ),
-    key(
+    unrun(key(
         "population.*.churn",
         ShareRate,
         Is("0%/m"),
         "5%/m",
         "Share of the clients that leave and come back, per minute of wall time.",
-    ),
+    )),
     key("population.*.reconnect", Map, Absent, "", "What a client does when its connection is lost."),
     key(
         "population.*.reconnect.backoff",
@@ -243,7 +254,7 @@ pub(crate) const TABLE: &[KeyRow] = &[
         Text,
         Is("random-user"),
         "group:dev",
-        "Who receives: `random-user`, `absent-user`, `group:NAME` or `self`.",
+        "Who receives: `random-user`, `absent-user`, `self`, or `group:NAME`, which is not runnable yet.",
     ),
     key(
         "traffic.*.rate",
@@ -301,7 +312,13 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "12m",
         "Rule time it stands for, a whole number of scrape intervals.",
     ),
-    key("phases[].ignore_first", Duration, Is("0s"), "1m", "Rule time at its start that SLOs do not judge."),
+    unrun(key(
+        "phases[].ignore_first",
+        Duration,
+        Is("0s"),
+        "1m",
+        "Rule time at its start that SLOs do not judge.",
+    )),
     key("phases[].load", Factor, Is("1x"), "2x", "Factor on every traffic rate."),
     key("phases[].faults", List, Absent, "", "What is broken."),
     key(
@@ -482,7 +499,13 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "`latency pNN`, `loss`, `availability` or `errors`, a comparison, and a value with its unit.",
     ),
     key("expect.slos[].during", Phases, Is("all"), "[steady, recovered]", "The phases judged."),
-    key("expect.slos[].from", OneOf(&["clients", "metrics"]), Is("clients"), "clients", "Whose figures."),
+    key(
+        "expect.slos[].from",
+        OneOf(&["clients", "metrics"]),
+        Is("clients"),
+        "clients",
+        "Whose figures. `metrics` is not runnable yet.",
+    ),
     key(
         "thresholds",
         Named,
@@ -499,8 +522,14 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "p(99)<50",
         "The expression: `avg min max med p(N) count rate value`, a comparison, a number in k6's units.",
     ),
-    key("thresholds.*[].abortOnFail", Bool, Is("false"), "true", "Ends the run when it fails."),
-    key("thresholds.*[].delayAbortEval", Duration, Is("0s"), "10s", "Wall time before it can end the run."),
+    unrun(key("thresholds.*[].abortOnFail", Bool, Is("false"), "true", "Ends the run when it fails.")),
+    unrun(key(
+        "thresholds.*[].delayAbortEval",
+        Duration,
+        Is("0s"),
+        "10s",
+        "Wall time before it can end the run.",
+    )),
     key(
         "thresholds.*[].no_data",
         OneOf(&["fail", "pass"]),
@@ -509,11 +538,11 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "What no sample at all means.",
     ),
     key("thresholds.*[].during", Phases, Is("all"), "[slow]", "The phases judged."),
-    key(
+    unrun(key(
         "thresholds.*[].window",
         Duration,
         Absent,
         "10s",
         "Judges every window of this wall time instead of the whole.",
-    ),
+    )),
 ];

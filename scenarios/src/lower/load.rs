@@ -46,7 +46,7 @@ fn group(fields: &Fields<'_>, name: Spanned<String>) -> Option<Population> {
     let executor = match executor?.value {
         Vus::Constant => {
             surplus(fields, &["startVUs", "stages"], "ramping-vus");
-            PopulationExecutor::ConstantVus { vus: wanted(fields, "vus", vus)? }
+            PopulationExecutor::ConstantVus { vus: somebody(fields, wanted(fields, "vus", vus)?)? }
         }
         Vus::Ramping => {
             surplus(fields, &["vus"], "constant-vus");
@@ -56,6 +56,16 @@ fn group(fields: &Fields<'_>, name: Spanned<String>) -> Option<Population> {
     };
     let reconnect = Reconnect { backoff: backoff?.value, jitter: jitter?.value };
     Some(Population { name, executor, connect_rate, churn: churn?.value, reconnect })
+}
+
+/// A population of nobody would pass for having seen nothing.
+fn somebody(fields: &Fields<'_>, vus: Spanned<u64>) -> Option<Spanned<u64>> {
+    if vus.value > 0 {
+        return Some(vus);
+    }
+    let place = vus.span.unwrap_or_else(|| fields.place());
+    fields.cx.report(Problem::error("`vus` is zero", place).hint("write how many clients there are: `1k`"));
+    None
 }
 
 /// A value that the executor needs.

@@ -165,9 +165,35 @@ fn faults(item: &Fields<'_>, length: Option<Duration>) -> Vec<Fault> {
             let summary = format!("two faults of one phase are called `{}`", fault.name.value);
             let problem = Problem::error(summary, fault.span.clone()).hint("give each its `name`");
             item.cx.report(problem.related(other.span.clone(), "the other one"));
+        } else if let Some(other) = faults[..at].iter().find(|other| contradict(other, fault)) {
+            let summary =
+                format!("`{}` and `{}` are in force at the same time", other.name.value, fault.name.value);
+            let problem = Problem::error(summary, fault.span.clone())
+                .hint("one would heal the other: let the second begin `at` the end of the first");
+            item.cx.report(problem.related(other.span.clone(), "the other one"));
         }
     }
     faults
+}
+
+/// Whether two faults act on the same thing at the same time, so that the heal of one ends the other.
+fn contradict(one: &Fault, other: &Fault) -> bool {
+    let same = match (process(&one.kind), process(&other.kind)) {
+        (Some(one), Some(other)) => one.value == other.value,
+        _ => std::mem::discriminant(&one.kind) == std::mem::discriminant(&other.kind),
+    };
+    let end = |fault: &Fault| fault.at.value.saturating_add(fault.duration.value);
+    same && one.at.value < end(other) && other.at.value < end(one)
+}
+
+/// The process that a fault acts on.
+fn process(kind: &FaultKind) -> Option<&Spanned<String>> {
+    match kind {
+        FaultKind::ProcessKill { process, .. }
+        | FaultKind::ProcessPause { process }
+        | FaultKind::ProcessRestart { process, .. } => Some(process),
+        FaultKind::GatewayLatency { .. } | FaultKind::GatewayFailureRate { .. } => None,
+    }
 }
 
 fn fault(fields: &Fields<'_>, length: Option<Duration>) -> Option<Fault> {
@@ -175,7 +201,7 @@ fn fault(fields: &Fields<'_>, length: Option<Duration>) -> Option<Fault> {
     let span = written.span.clone()?;
     let Some(row) = faults::find(&written.value) else {
         let problem = Problem::error(format!("unknown fault `{}`", written.value), span);
-        let more = format!("`loadgen check --list-faults` shows all {}", faults::ALL.len());
+        let more = format!("the reference lists all {}", faults::ALL.len());
         fields.cx.report(match nearest(&written.value, faults::ALL.iter().map(|fault| fault.name)) {
             Some(name) => problem.hint(format!("did you mean `{name}`? {more}")),
             None => problem.hint(more),
@@ -308,12 +334,7 @@ pub(super) fn check_target(cx: &Context, phases: &[Phase], target: Option<&Targe
 
 /// The run starts one process, the gateway.
 fn check_process(cx: &Context, fault: &Fault) {
-    let (FaultKind::ProcessKill { process, .. }
-    | FaultKind::ProcessPause { process }
-    | FaultKind::ProcessRestart { process, .. }) = &fault.kind
-    else {
-        return;
-    };
+    let Some(process) = process(&fault.kind) else { return };
     if process.value != "gateway" {
         let place = process.span.as_ref().unwrap_or(&fault.span);
         cx.report(unknown("process", &process.value, ["gateway"].into_iter(), place));

@@ -20,7 +20,7 @@ pub(super) fn lower(root: &Fields<'_>) -> Option<Target> {
         [_] => None,
         [] => {
             let problem = Problem::error("the target is not named", node.head());
-            root.cx.report(problem.hint("write `target: {gateway: {}}` or `target: {url: ...}`"));
+            root.cx.report(problem.hint("write `target: {gateway: {}}`"));
             None
         }
         [(first, first_at), (second, second_at), ..] => {
