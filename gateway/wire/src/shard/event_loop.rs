@@ -19,9 +19,11 @@ use std::time::Duration;
 
 pub use super::step::RECEIVE_BYTES;
 
+/// Sockets served in one step. The rest have their turn in the next, so that who has a schedule to keep is not held up by ten
+/// thousand connections that end at once.
 const EVENTS_MAX: usize = 1024;
-/// Polls in a row before timers and mail get their turn.
-const POLLS_IN_A_ROW_MAX: usize = 64;
+/// Steps in a row that leave input unread, and so timers unexpired, before timers get their turn all the same.
+const STEPS_WITHOUT_TIMERS_MAX: usize = 64;
 const ACCEPTS_IN_A_ROW_MAX: usize = 256;
 /// How soon to come back when another shard's ring is full.
 const RETRY: Duration = Duration::from_millis(1);
@@ -40,6 +42,12 @@ pub struct Config {
     pub seats: Seats,
     /// The kernel's slack on this thread's timeouts; the default of 50 µs is too coarse for a load schedule.
     pub timer_slack: Duration,
+}
+
+/// Whether this kernel gives a thread a descriptor table of its own: tried on a thread that ends at once.
+pub fn tables() -> Tables {
+    let probe = std::thread::spawn(|| sys::split_descriptor_table(&[]).is_ok());
+    if probe.join().unwrap_or(false) { Tables::Split } else { Tables::Shared }
 }
 
 /// Whether shards could be given descriptor tables of their own.
@@ -107,16 +115,21 @@ impl<A: Application> Loop<A> {
 
     fn run(&mut self) {
         let mut events = Vec::with_capacity(EVENTS_MAX);
+        let mut steps_in_a_row = 0_usize;
         while !self.step.io.stopping {
             self.rings.flush(&mut self.step.io.mail);
             let timeout = self.timeout();
             self.sockets.poll(&mut events, timeout);
             self.rings.awake();
             self.step.io.set_now(Time::now());
-            self.take_input(&mut events);
+            self.take_input(&events);
             self.rings.receive(&mut self.mail);
             self.step.take_mail(&mut self.mail);
-            self.step.expire_timers();
+            // No timer may fire for something that has already arrived, so timers wait until all input is taken.
+            steps_in_a_row = if events.len() < EVENTS_MAX { 0 } else { steps_in_a_row + 1 };
+            if steps_in_a_row.is_multiple_of(STEPS_WITHOUT_TIMERS_MAX) {
+                self.step.expire_timers();
+            }
             self.step.finish(&mut self.sockets);
             self.sockets.linger.expire(self.step.io.now());
         }
@@ -147,29 +160,20 @@ impl<A: Application> Loop<A> {
         if timeout == Some(Duration::ZERO) || self.rings.may_sleep() { timeout } else { Some(Duration::ZERO) }
     }
 
-    /// Takes all input that is ready, so that no timer fires for something that has already arrived.
-    fn take_input(&mut self, events: &mut Vec<epoll::Event>) {
-        for _ in 0..POLLS_IN_A_ROW_MAX {
-            for event in events.iter() {
-                match event.data.u64() {
-                    DOORBELL => {}
-                    LISTENER => self.accept(),
-                    id if Linger::is_lingering(id) => self.sockets.linger.ready(id, &self.sockets.epoll),
-                    bits => {
-                        let (conn, flags) = (ConnId::from_bits(bits), event.flags);
-                        let input = EventFlags::IN | EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP;
-                        let readiness = Readiness {
-                            input: flags.intersects(input),
-                            room: flags.contains(EventFlags::OUT),
-                        };
-                        self.step.ready(conn, readiness, &mut self.sockets);
-                    }
+    fn take_input(&mut self, events: &[epoll::Event]) {
+        for event in events {
+            match event.data.u64() {
+                DOORBELL => {}
+                LISTENER => self.accept(),
+                id if Linger::is_lingering(id) => self.sockets.linger.ready(id, &self.sockets.epoll),
+                bits => {
+                    let (conn, flags) = (ConnId::from_bits(bits), event.flags);
+                    let input = EventFlags::IN | EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP;
+                    let readiness =
+                        Readiness { input: flags.intersects(input), room: flags.contains(EventFlags::OUT) };
+                    self.step.ready(conn, readiness, &mut self.sockets);
                 }
             }
-            if events.len() < EVENTS_MAX {
-                return;
-            }
-            self.sockets.poll(events, Some(Duration::ZERO));
         }
     }
 
