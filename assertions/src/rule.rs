@@ -3,7 +3,7 @@
 //! The file is taken as shipped. What the engine cannot do as Prometheus would is refused here, so that no rule is
 //! ever silently not judged. It evaluates nothing.
 
-use crate::promql::ast::{Dialect, Expr};
+use crate::promql::ast::{Dialect, Expr, Kind};
 use crate::promql::parse::{ParseOptions, parse};
 use crate::promql::selection::{self, Windows};
 use crate::template::Template;
@@ -294,7 +294,16 @@ impl Reader<'_> {
         };
         let text = value.expect_text("a PromQL expression", self.problems)?.to_string();
         match parse(&text, self.options) {
-            Ok(expr) => Some((Spanned::at(text, value.span.clone()), expr)),
+            Ok(expr) if matches!(expr.kind(), Kind::Scalar | Kind::Vector) => {
+                Some((Spanned::at(text, value.span.clone()), expr))
+            }
+            Ok(expr) => {
+                let what = if expr.kind() == Kind::Text { "a string" } else { "a range of samples" };
+                let problem = Problem::error(format!("the expression gives {what}"), value.span.clone());
+                self.problems
+                    .push(problem.hint("a rule needs a vector or a number, such as `rate(x[5m]) > 1`"));
+                None
+            }
             Err(error) => {
                 let rule = node.get("alert").or(node.get("record")).and_then(Node::text).unwrap_or("a rule");
                 let mut problem = Problem::error(

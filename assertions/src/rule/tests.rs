@@ -120,3 +120,13 @@ fn functions_of_the_other_dialect_are_refused_with_their_place() {
         ],
     );
 }
+
+#[test]
+fn an_expression_gives_a_vector_or_a_number() {
+    let rule = |expr: &str| format!("groups: [{{name: a, rules: [{{alert: A, expr: \"{expr}\"}}]}}]");
+    let hint = "a rule needs a vector or a number, such as `rate(x[5m]) > 1`";
+    check(&rule("'text'"), &[&format!("1:45 the expression gives a string | {hint}")]);
+    check(&rule("x[5m]"), &[&format!("1:45 the expression gives a range of samples | {hint}")]);
+    check(&rule("1"), &[]);
+    check(&rule("up"), &[]);
+}
