@@ -20,18 +20,6 @@ pub enum Format {
     OpenMetrics,
 }
 
-impl Format {
-    /// The format that a `Content-Type` names; anything unknown is read as text, as Prometheus 2 does.
-    pub fn of_content_type(content_type: &str) -> Format {
-        let kind = content_type.split(';').next().unwrap_or_default().trim();
-        if kind.eq_ignore_ascii_case("application/openmetrics-text") {
-            Format::OpenMetrics
-        } else {
-            Format::Text
-        }
-    }
-}
-
 /// The type of a metric family, as its `# TYPE` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum FamilyType {

@@ -114,11 +114,6 @@ impl Template {
             _ => None,
         }
     }
-
-    /// Whether it fills in anything, so that its text can differ from alert to alert.
-    pub fn is_constant(&self) -> bool {
-        self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
-    }
 }
 
 fn parse_action(inner: &str) -> Option<Action> {

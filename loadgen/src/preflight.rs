@@ -2,11 +2,14 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::path::Path;
+use wire::shard::event_loop::{self, Tables};
 
 /// Descriptors of a thread's table that are no connections.
 const DESCRIPTORS_KEPT: u64 = 100;
 /// Connections per source address, see the fleet.
 const CONNECTIONS_PER_SOURCE: u64 = 5000;
+/// Client threads of a run, and shards of a gateway.
+const THREADS_MAX: u64 = 64;
 /// Kernel memory of one connection, both ends, bytes (measured: 8.2 to 8.6 KiB).
 const KERNEL_BYTES_PER_CONNECTION: u64 = 9 * 1024;
 
@@ -52,19 +55,30 @@ pub fn raise_descriptor_limit() {
 
 /// Looks at everything a run needs.
 pub fn findings(needs: Needs) -> Vec<Finding> {
-    let mut findings = vec![descriptors(needs), ports(needs), memory(needs)];
+    let mut findings = vec![descriptors(needs, event_loop::tables()), ports(needs), memory(needs)];
     findings.extend(conntrack(needs));
     findings
 }
 
-fn descriptors(needs: Needs) -> Finding {
+fn descriptors(needs: Needs, tables: Tables) -> Finding {
     let per_table = descriptors_per_table();
-    let tables = u64::from(threads(needs.clients));
-    let fits = per_table * 64;
-    let refusal = (u64::from(needs.clients) > fits).then(|| {
-        format!("{} clients need more than 64 threads of {per_table} sockets: raise `ulimit -n` or lower vus to {fits}", needs.clients)
+    let clients = u64::from(needs.clients);
+    let (fits, found) = match tables {
+        Tables::Split => {
+            let threads = threads(needs.clients);
+            (
+                per_table * THREADS_MAX,
+                format!("{per_table} sockets a thread, {threads} threads for {clients} clients"),
+            )
+        }
+        Tables::Shared => (
+            per_table,
+            format!("{per_table} sockets a process: this kernel lets no thread have its own table"),
+        ),
+    };
+    let refusal = (clients > fits).then(|| {
+        format!("{clients} clients do not fit: raise the hard limit of `ulimit -n`, or lower vus to {fits}")
     });
-    let found = format!("{per_table} sockets a thread, {tables} threads for {} clients", needs.clients);
     Finding { name: "descriptors", found, refusal }
 }
 
@@ -140,6 +154,17 @@ mod tests {
         );
         let absurd = findings(Needs { clients: u32::MAX, own_gateway: true });
         assert!(absurd.iter().any(|finding| finding.name == "memory" && finding.refusal.is_some()));
+    }
+
+    #[test]
+    fn a_kernel_without_tables_of_their_own_holds_one_table_of_clients() {
+        let per_table = descriptors_per_table();
+        let needs =
+            |clients: u64| Needs { clients: u32::try_from(clients).unwrap_or(u32::MAX), own_gateway: true };
+        assert_eq!(descriptors(needs(per_table), Tables::Shared).refusal, None);
+        assert_eq!(descriptors(needs(per_table + 1), Tables::Split).refusal, None);
+        let refusal = descriptors(needs(per_table + 1), Tables::Shared).refusal;
+        assert!(refusal.is_some_and(|refusal| refusal.contains(&format!("lower vus to {per_table}"))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::clock::RuleClock;
 use crate::conduct::{Conductor, Facts};
 use crate::fleet::plan::{Arrivals, Recipients, Segment, Traffic};
-use crate::fleet::{Backoff, Fleet, Jitter, Orders};
+use crate::fleet::{Fleet, Orders};
 use crate::gateway_flags;
 use crate::preflight::{self, Needs};
 use crate::prepare::Prepared;
@@ -17,7 +17,10 @@ use assertions::time::Millis;
 use chaos::active::Target as ChaosTarget;
 use chaos::journal::{self, Journal};
 use gateway::auth::{Claims, Signer};
-use scenarios::scenario::{self, PopulationExecutor, Recipient, Scenario, Target, TrafficExecutor};
+use scenarios::scenario::{
+    self, Jitter, PopulationExecutor, Recipient, Reconnect, Scenario, Target, TrafficExecutor,
+};
+use scenarios::units::DurationRange;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -27,6 +30,11 @@ use wire::sys::Signals;
 
 /// Shortest history behind a run, so that rules with short windows see a past too.
 const HISTORY_MIN: Duration = Duration::from_secs(600);
+/// Of a population of nobody.
+const RECONNECT: Reconnect = Reconnect {
+    backoff: DurationRange { shortest: Duration::from_millis(200), longest: Duration::from_secs(10) },
+    jitter: Jitter::Full,
+};
 /// Connections beyond the population that the gateway must take: scrapes, faults, clients that come back early.
 const CONNECTIONS_SPARE: u64 = 200;
 
@@ -213,18 +221,6 @@ fn orders(scenario: &Scenario, clients: u32, target: SocketAddr, key: &str) -> R
     let expires = jiff::Timestamp::now().as_second().unsigned_abs() + 7 * 86_400;
     let population = scenario.population.first();
     let reconnect = population.map(|population| population.reconnect);
-    let backoff = reconnect.map_or(
-        Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(10), jitter: Jitter::Full },
-        |reconnect| Backoff {
-            first: reconnect.backoff.shortest,
-            longest: reconnect.backoff.longest,
-            jitter: match reconnect.jitter {
-                scenario::Jitter::None => Jitter::None,
-                scenario::Jitter::Equal => Jitter::Equal,
-                scenario::Jitter::Full => Jitter::Full,
-            },
-        },
-    );
     let connect_rate = population.and_then(|population| population.connect_rate.as_ref());
     Ok(Orders {
         seed: scenario.seed,
@@ -238,7 +234,7 @@ fn orders(scenario: &Scenario, clients: u32, target: SocketAddr, key: &str) -> R
         }),
         clients,
         connect_rate: connect_rate.map_or(1e9, |rate| rate.value.per_second),
-        backoff,
+        reconnect: reconnect.unwrap_or(RECONNECT),
         traffic: scenario.traffic.iter().map(traffic).collect::<Result<_, _>>()?,
         late_after: scenario.late_after,
         threads: preflight::threads(clients),

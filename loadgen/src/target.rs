@@ -23,8 +23,6 @@ pub struct OwnGateway {
     key: String,
     /// Where it listens; kept when it is started again.
     pub address: SocketAddr,
-    /// Number of its shards.
-    pub shards: u64,
 }
 
 /// Why the gateway could not be started.
@@ -48,17 +46,16 @@ impl OwnGateway {
     /// Starts a gateway on a free port of 127.0.0.1 that checks tokens with `key`; `flags` are added to its command line.
     pub fn start(flags: &[String], key: &str) -> Result<OwnGateway, StartError> {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, address, shards) = spawn(flags, key, listen)?;
-        Ok(OwnGateway { child, flags: flags.to_vec(), key: key.to_owned(), address, shards })
+        let (child, address) = spawn(flags, key, listen)?;
+        Ok(OwnGateway { child, flags: flags.to_vec(), key: key.to_owned(), address })
     }
 
     /// Starts it again at the same address, after it was killed. Gives its process number.
     pub fn start_again(&mut self) -> Result<u32, StartError> {
         // It is dead already; this takes its status so that no zombie is left.
         let _ = self.child.wait();
-        let (child, _, shards) = spawn(&self.flags, &self.key, self.address)?;
+        let (child, _) = spawn(&self.flags, &self.key, self.address)?;
         self.child = child;
-        self.shards = shards;
         Ok(self.child.id())
     }
 
@@ -88,7 +85,7 @@ impl OwnGateway {
     }
 }
 
-fn spawn(flags: &[String], key: &str, listen: SocketAddr) -> Result<(Child, SocketAddr, u64), StartError> {
+fn spawn(flags: &[String], key: &str, listen: SocketAddr) -> Result<(Child, SocketAddr), StartError> {
     let program = std::env::current_exe().map_err(StartError::Spawn)?;
     let mut command = Command::new(program);
     // What the scenario does not say is the gateway's default, whatever the environment holds.
@@ -107,7 +104,7 @@ fn spawn(flags: &[String], key: &str, listen: SocketAddr) -> Result<(Child, Sock
         .spawn()
         .map_err(StartError::Spawn)?;
     match listening(&mut child) {
-        Ok((address, shards)) => Ok((child, address, shards)),
+        Ok(address) => Ok((child, address)),
         Err(error) => {
             // Nothing of a failed start may stay behind.
             let _ = child.kill();
@@ -118,7 +115,7 @@ fn spawn(flags: &[String], key: &str, listen: SocketAddr) -> Result<(Child, Sock
 }
 
 /// Waits for the line in which the gateway says where it listens.
-fn listening(child: &mut Child) -> Result<(SocketAddr, u64), StartError> {
+fn listening(child: &mut Child) -> Result<SocketAddr, StartError> {
     let Some(stdout) = child.stdout.take() else { return Err(StartError::Silent) };
     let mut fds = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::IN)];
     let patience = Timespec { tv_sec: START_WITHIN.as_secs() as i64, tv_nsec: 0 };
@@ -134,6 +131,5 @@ fn listening(child: &mut Child) -> Result<(SocketAddr, u64), StartError> {
     let said: serde_json::Value =
         serde_json::from_str(&line).map_err(|_| StartError::Unexpected(line.trim().to_owned()))?;
     let address = said["address"].as_str().and_then(|address| address.parse().ok());
-    let address = address.ok_or_else(|| StartError::Unexpected(line.trim().to_owned()))?;
-    Ok((address, said["shards"].as_u64().unwrap_or(0)))
+    address.ok_or_else(|| StartError::Unexpected(line.trim().to_owned()))
 }

@@ -7,7 +7,9 @@ use gateway::server::Server;
 use loadgen::fleet::figures::FleetFigures;
 use loadgen::fleet::ledger::Class;
 use loadgen::fleet::plan::{Arrivals, Recipients, Segment, Traffic};
-use loadgen::fleet::{Backoff, Fleet, Jitter, Orders};
+use loadgen::fleet::{Fleet, Orders};
+use scenarios::scenario::{Jitter, Reconnect};
+use scenarios::units::DurationRange;
 use std::net::SocketAddr;
 use std::time::Duration;
 use wire::time::Time;
@@ -38,9 +40,8 @@ fn orders(target: SocketAddr, clients: u32, rate: f64, to: Recipients) -> Orders
         }),
         clients,
         connect_rate: 20_000.0,
-        backoff: Backoff {
-            first: Duration::from_millis(50),
-            longest: Duration::from_secs(1),
+        reconnect: Reconnect {
+            backoff: DurationRange { shortest: Duration::from_millis(50), longest: Duration::from_secs(1) },
             jitter: Jitter::Full,
         },
         traffic: vec![Traffic {

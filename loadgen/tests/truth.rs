@@ -5,7 +5,9 @@
 
 use loadgen::fleet::ledger::{CLASSES, Class};
 use loadgen::fleet::plan::{Arrivals, Recipients, Segment, Traffic};
-use loadgen::fleet::{Backoff, Fleet, Jitter, Orders};
+use loadgen::fleet::{Fleet, Orders};
+use scenarios::scenario::{Jitter, Reconnect};
+use scenarios::units::DurationRange;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -156,9 +158,8 @@ fn losses_duplicates_and_swaps_are_counted_exactly() {
         token: Box::new(|_| String::new()),
         clients: CLIENTS,
         connect_rate: 1e9,
-        backoff: Backoff {
-            first: Duration::from_millis(50),
-            longest: Duration::from_secs(1),
+        reconnect: Reconnect {
+            backoff: DurationRange { shortest: Duration::from_millis(50), longest: Duration::from_secs(1) },
             jitter: Jitter::Full,
         },
         traffic: vec![Traffic {

@@ -98,9 +98,4 @@ impl Observed<'_> {
     pub fn factor_at(&self, at: Millis) -> f64 {
         self.phases.get(self.phase_at(at)).map_or(1.0, |phase| phase.factor)
     }
-
-    /// The largest factor of the run.
-    pub fn factor_max(&self) -> f64 {
-        self.phases.iter().map(|phase| phase.factor).fold(1.0, f64::max)
-    }
 }

@@ -110,8 +110,6 @@ pub struct Facts {
     pub broken: Option<String>,
     /// A second signal came: the report is skipped.
     pub is_hurried: bool,
-    /// Attempts to connect, and those that failed.
-    pub connects: (u64, u64),
     /// Attempts that failed until all clients were in.
     pub failed_at_first: u64,
     /// CPU time of this process over the run.
@@ -207,10 +205,6 @@ impl Conductor<'_> {
         self.settle(&mut state).await;
         self.progress.done();
         self.hand_over(&mut state).await;
-        let connects = (
-            self.fleet.count(|gauges| gauges.connect_attempts.get()),
-            self.fleet.count(|gauges| gauges.connect_failed.get()),
-        );
         let (figures, broken) = match self.fleet.stop() {
             Ok(figures) => (figures, None),
             Err(silent) => (FleetFigures::default(), Some(silent.to_string())),
@@ -241,7 +235,6 @@ impl Conductor<'_> {
             not_in_force: state.not_in_force,
             no_past: state.no_past,
             is_hurried: state.signals > 1,
-            connects,
             failed_at_first,
             cpu: cpu_time().saturating_sub(cpu_before),
         }

@@ -72,12 +72,8 @@ impl Counter {
 pub struct Gauges {
     /// Clients with a session.
     pub connected: Counter,
-    /// Attempts to connect.
-    pub connect_attempts: Counter,
     /// Attempts that failed.
     pub connect_failed: Counter,
-    /// Sessions begun again after one was lost.
-    pub reconnects: Counter,
     /// Messages attempted, whatever came of it.
     pub attempted: Counter,
     /// Messages written to a socket.
@@ -88,10 +84,6 @@ pub struct Gauges {
     pub refused: Counter,
     /// First arrivals.
     pub delivered: Counter,
-    /// All arrivals.
-    pub received: Counter,
-    /// Messages attempted more than 100 ms late, or missed.
-    pub attempted_late: Counter,
     /// Threads that have attempted, or missed, all there was until the traffic's end.
     pub traffic_over: Counter,
 }

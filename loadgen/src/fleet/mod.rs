@@ -13,6 +13,7 @@ mod shard;
 use figures::{FleetFigures, Gauges, PhaseFigures, PhaseMark, PhaseMarks, Second};
 use ledger::{Ledger, classify};
 use plan::{Pairing, Recipients, Schedule, Traffic};
+use scenarios::scenario::{Jitter, Reconnect};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,44 +21,18 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wire::shard::Seats;
-use wire::shard::event_loop::{self, Tables};
+use wire::shard::event_loop;
 use wire::shard::mailbox::{self, Mailbox};
 use wire::time::Time;
 
-/// Pauses between attempts to connect again.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Backoff {
-    /// Before the first attempt; doubled before each further one.
-    pub first: Duration,
-    /// The longest pause.
-    pub longest: Duration,
-    /// Which part of a pause is left to chance.
-    pub jitter: Jitter,
-}
-
-/// Which part of a pause is left to chance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Jitter {
-    /// None: all clients come back at once.
-    None,
-    /// The second half.
-    Equal,
-    /// All of it.
-    Full,
-}
-
-impl Backoff {
-    /// The pause before attempt number `attempts` (from 0), with `chance` in 0..1.
-    pub fn pause(&self, attempts: u8, chance: f64) -> Duration {
-        let whole = self
-            .first
-            .saturating_mul(1u32.checked_shl(attempts.into()).unwrap_or(u32::MAX))
-            .min(self.longest);
-        match self.jitter {
-            Jitter::None => whole,
-            Jitter::Equal => whole.mul_f64(0.5 + chance / 2.0),
-            Jitter::Full => whole.mul_f64(chance),
-        }
+/// The pause before attempt number `attempts` (from 0) to connect again, with `chance` in 0..1.
+fn pause(reconnect: &Reconnect, attempts: u8, chance: f64) -> Duration {
+    let factor = 1_u32.checked_shl(attempts.into()).unwrap_or(u32::MAX);
+    let whole = reconnect.backoff.shortest.saturating_mul(factor).min(reconnect.backoff.longest);
+    match reconnect.jitter {
+        Jitter::None => whole,
+        Jitter::Equal => whole.mul_f64(0.5 + chance / 2.0),
+        Jitter::Full => whole.mul_f64(chance),
     }
 }
 
@@ -77,8 +52,8 @@ pub struct Orders {
     pub clients: u32,
     /// Clients that connect per second.
     pub connect_rate: f64,
-    /// Pauses between attempts.
-    pub backoff: Backoff,
+    /// How they come back.
+    pub reconnect: Reconnect,
     /// What they send.
     pub traffic: Vec<Traffic>,
     /// A delivery later than this counts as late.
@@ -141,8 +116,6 @@ pub struct Fleet {
     traffic_until: Option<Time>,
     /// By thread.
     truths: Vec<Option<ThreadTruth>>,
-    /// Whether each thread has its own descriptor table.
-    pub tables: Tables,
 }
 
 impl Fleet {
@@ -165,22 +138,19 @@ impl Fleet {
             let (config, ready) = (config.clone(), ready.clone());
             let thread = move || {
                 let application = || shard::FleetShard::new(orders, index as u32, gauges);
-                event_loop::run(&config, mailbox, application, |tables| {
+                event_loop::run(&config, mailbox, application, |started| {
                     // Fails only if the start was given up meanwhile.
-                    let _ = ready.send(tables);
+                    let _ = ready.send(started);
                 });
             };
             handles.push(std::thread::Builder::new().name(format!("clients-{index}")).spawn(thread)?);
         }
         drop(ready);
-        let mut tables = Tables::Split;
         for _ in 0..threads {
-            if readiness.recv().map_err(io::Error::other)?? == Tables::Shared {
-                tables = Tables::Shared;
-            }
+            readiness.recv().map_err(io::Error::other)??;
         }
         let truths = (0..threads).map(|_| None).collect();
-        Ok(Fleet { orders, edge, gauges, threads: handles, traffic_until: None, truths, tables })
+        Ok(Fleet { orders, edge, gauges, threads: handles, traffic_until: None, truths })
     }
 
     fn tell_all(&mut self, mail: impl Fn() -> Mail) {
@@ -350,18 +320,19 @@ fn classify_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scenarios::units::DurationRange;
 
     #[test]
     fn pauses_double_up_to_their_bound() {
-        let backoff = Backoff {
-            first: Duration::from_millis(200),
-            longest: Duration::from_secs(10),
-            jitter: Jitter::None,
+        let of = |jitter| Reconnect {
+            backoff: DurationRange { shortest: Duration::from_millis(200), longest: Duration::from_secs(10) },
+            jitter,
         };
-        let pauses: Vec<_> = (0..8).map(|attempt| backoff.pause(attempt, 0.5).as_millis()).collect();
+        let none = of(Jitter::None);
+        let pauses: Vec<_> = (0..8).map(|attempt| pause(&none, attempt, 0.5).as_millis()).collect();
         assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        assert_eq!(backoff.pause(255, 0.5), Duration::from_secs(10));
-        assert_eq!(Backoff { jitter: Jitter::Full, ..backoff }.pause(0, 0.25), Duration::from_millis(50));
-        assert_eq!(Backoff { jitter: Jitter::Equal, ..backoff }.pause(0, 0.5), Duration::from_millis(150));
+        assert_eq!(pause(&none, 255, 0.5), Duration::from_secs(10));
+        assert_eq!(pause(&of(Jitter::Full), 0, 0.25), Duration::from_millis(50));
+        assert_eq!(pause(&of(Jitter::Equal), 0, 0.5), Duration::from_millis(150));
     }
 }
