@@ -26,6 +26,9 @@ pub struct Flags {
     /// Answer each WebSocket message with itself instead of serving im.v1, and ask for no token: for conformance suites and measurements
     #[arg(long)]
     pub echo: bool,
+    /// Agree to compress messages (permessage-deflate) with clients that offer it: less to carry, for more CPU time
+    #[arg(long, env = "GATEWAY_DEFLATE")]
+    pub deflate: bool,
     /// How long a delivery may stay unacknowledged before it is sent again
     #[arg(long, env = "GATEWAY_ACK_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub ack_timeout: Duration,

@@ -5,9 +5,14 @@
 use crate::im::mail::Mail;
 use wire::http::{self, Request};
 use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex};
+use wire::ws::deflate::{Deflater, Inflater};
 use wire::ws::endpoint::{Endpoint, Event, Role};
+use wire::ws::extension;
 use wire::ws::frame::{self, Opcode};
 use wire::ws::handshake;
+
+/// Answers that a client may leave unread before it is cut off.
+const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 enum Conn {
@@ -22,11 +27,20 @@ enum Conn {
 pub(crate) struct Echo {
     conns: Vec<Conn>,
     message_bytes_max: usize,
+    agrees_to_deflate: bool,
+    inflater: Inflater,
+    deflater: Deflater,
 }
 
 impl Echo {
-    pub(crate) fn new(message_bytes_max: usize) -> Echo {
-        Echo { conns: Vec::new(), message_bytes_max }
+    pub(crate) fn new(message_bytes_max: usize, agrees_to_deflate: bool) -> Echo {
+        Echo {
+            conns: Vec::new(),
+            message_bytes_max,
+            agrees_to_deflate,
+            inflater: Inflater::default(),
+            deflater: Deflater::default(),
+        }
     }
 
     fn upgrade(&mut self, conn: ConnId, input: &[u8], io: &mut Io<Mail>) -> usize {
@@ -37,10 +51,14 @@ impl Echo {
         };
         match handshake::accept(&request) {
             Ok(accept) => {
+                let deflate = match extension::accept(request.headers("sec-websocket-extensions")) {
+                    Ok(deflate) => deflate.filter(|_| self.agrees_to_deflate),
+                    Err(error) => return refuse(conn, 400, &error.to_string(), input, io),
+                };
                 if let Some(out) = io.send(conn) {
-                    handshake::write_accepted(out, &accept);
+                    handshake::write_accepted_with(out, &accept, deflate);
                 }
-                self.conns[conn.index as usize] = Conn::Open(Endpoint::new(Role::Server));
+                self.conns[conn.index as usize] = Conn::Open(Endpoint::with_deflate(Role::Server, deflate));
                 request.head_bytes
             }
             Err(_) if matches!(request.path(), "/health" | "/ready") => refuse(conn, 200, "ok", input, io),
@@ -65,40 +83,41 @@ fn close(conn: ConnId, code: u16, reason: &str, io: &mut Io<Mail>) {
     io.close(conn);
 }
 
-/// Answers the frames at the front of `input`; gives the bytes they took.
-fn frames(
-    endpoint: &mut Endpoint,
-    conn: ConnId,
-    input: &mut [u8],
-    message_bytes_max: usize,
-    io: &mut Io<Mail>,
-) -> usize {
-    let mut taken = 0;
-    while io.is_open(conn) {
-        match endpoint.next(&mut input[taken..], message_bytes_max) {
-            Ok(Some((event, bytes))) => {
-                let answer = match event {
-                    Event::Text(text) => Some((Opcode::Text, text.as_bytes())),
-                    Event::Binary(bytes) => Some((Opcode::Binary, bytes)),
-                    Event::Ping(payload) => Some((Opcode::Pong, payload)),
-                    Event::Pong(_) | Event::Fragment => None,
-                    Event::Close(code) => {
-                        close(conn, code, "", io);
-                        None
+impl Echo {
+    /// Answers the frames at the front of `input`; gives the bytes they took.
+    fn frames(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
+        let Some(Conn::Open(endpoint)) = self.conns.get_mut(conn.index as usize) else { return 0 };
+        let deflate = endpoint.deflate();
+        let mut taken = 0;
+        while io.is_open(conn) {
+            match endpoint.next_inflated(&mut input[taken..], self.message_bytes_max, &mut self.inflater) {
+                Ok(Some((event, bytes))) => {
+                    taken += bytes;
+                    let (opcode, payload) = match event {
+                        Event::Text(text) => (Opcode::Text, text.as_bytes()),
+                        Event::Binary(bytes) => (Opcode::Binary, bytes),
+                        Event::Ping(payload) => (Opcode::Pong, payload),
+                        Event::Pong(_) | Event::Fragment => continue,
+                        Event::Close(code) => {
+                            close(conn, code, "", io);
+                            continue;
+                        }
+                    };
+                    if io.backlog(conn) > BACKLOG_BYTES_MAX {
+                        io.reset(conn);
+                        return input.len();
                     }
-                };
-                if let Some((opcode, payload)) = answer
-                    && let Some(out) = io.send(conn)
-                {
-                    frame::write(out, opcode, payload, None);
+                    if let Some(out) = io.send(conn) {
+                        let deflate = deflate.filter(|_| !opcode.is_control());
+                        self.deflater.write(out, opcode, payload, deflate, None);
+                    }
                 }
-                taken += bytes;
+                Ok(None) => break,
+                Err(violation) => close(conn, violation.close_code(), &violation.to_string(), io),
             }
-            Ok(None) => break,
-            Err(violation) => close(conn, violation.close_code(), &violation.to_string(), io),
         }
+        taken
     }
-    taken
 }
 
 impl Application for Echo {
@@ -115,7 +134,7 @@ impl Application for Echo {
     fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
         match self.conns.get_mut(conn.index as usize) {
             Some(Conn::Http) => self.upgrade(conn, input, io),
-            Some(Conn::Open(endpoint)) => frames(endpoint, conn, input, self.message_bytes_max, io),
+            Some(Conn::Open(_)) => self.frames(conn, input, io),
             Some(Conn::None) | None => 0,
         }
     }

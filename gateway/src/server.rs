@@ -94,6 +94,7 @@ impl Server {
             message_ttl: flags.message_ttl,
             cache_size: flags.cache_size,
             test_faults: flags.enable_test_faults,
+            deflate: flags.deflate,
             verifier,
             metrics: metrics.clone(),
             wall_offset_ns: wall_offset_ns(),
@@ -109,8 +110,9 @@ impl Server {
             timer_slack: Duration::from_micros(50),
         };
         let address = reserved.address;
+        let deflate = flags.deflate;
         let (tables, threads) = if flags.echo {
-            spawn(mailboxes, &config, address, |_| Echo::new(ECHO_BYTES_MAX))?
+            spawn(mailboxes, &config, address, move |_| Echo::new(ECHO_BYTES_MAX, deflate))?
         } else {
             spawn(mailboxes, &config, address, move |index| Shard::new(Arc::clone(&shared), index))?
         };

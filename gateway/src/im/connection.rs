@@ -12,6 +12,7 @@ use std::sync::Arc;
 use wire::http::{self, Request};
 use wire::shard::{ConnId, Io};
 use wire::time::Time;
+use wire::ws::extension::{self, Deflate};
 use wire::ws::handshake;
 
 /// Longest body that is read, bytes.
@@ -58,6 +59,8 @@ pub(super) struct Attaching {
     pub(super) user: Arc<str>,
     /// When its token's time is over.
     pub(super) expires: Time,
+    /// What was agreed about compression.
+    pub(super) deflate: Option<Deflate>,
     /// Deliveries that came before the session's state.
     pub(super) parked: Vec<Arc<Message>>,
 }
@@ -167,6 +170,13 @@ impl Shard {
                 return refuse(conn, 426, "upgrade_required", &error.to_string(), io);
             }
         };
+        let deflate = match extension::accept(request.headers("sec-websocket-extensions")) {
+            Ok(deflate) => deflate.filter(|_| self.shared.deflate),
+            Err(error) => {
+                self.metrics.connect_error(ConnectError::Protocol);
+                return refuse(conn, 400, "bad_request", &error.to_string(), io);
+            }
+        };
         let claims = match self.claims(request, io) {
             Ok(claims) => claims,
             Err(error) => {
@@ -177,7 +187,7 @@ impl Shard {
         };
         self.metrics.token_validation(Ok(()));
         if let Some(out) = io.send(conn) {
-            handshake::write_accepted(out, &accept);
+            handshake::write_accepted_with(out, &accept, deflate);
         }
         let expires = self.shared.at_wall_ms(self.verifier.end_ms(&claims));
         let (user, device): (Arc<str>, Arc<str>) = (claims.sub.into(), claims.device.into());
@@ -187,6 +197,7 @@ impl Shard {
             conn,
             user: Arc::clone(&user),
             expires,
+            deflate,
             parked: Vec::new(),
         }));
         io.post(self.home(&user, io), Mail::Attach { user, device, session, resume });

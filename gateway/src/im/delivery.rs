@@ -12,7 +12,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::shard::{Closed, ConnId, Io};
 use wire::time::Time;
+use wire::ws::deflate;
 use wire::ws::endpoint::{Endpoint, Event, Role};
+use wire::ws::extension::Deflate;
 use wire::ws::frame::{self, Opcode};
 
 /// An open session and its end of the WebSocket.
@@ -34,6 +36,8 @@ pub(super) struct Session {
     backlog: usize,
     /// When its token's time is over.
     expires: Time,
+    /// What was agreed about compression.
+    deflate: Option<Deflate>,
     /// An ACK timer is set.
     ack_timer: bool,
     /// Why we are closing it, once we are.
@@ -89,8 +93,10 @@ impl Shard {
         io: &mut Io<Mail>,
     ) {
         state.waiting.extend(queued);
-        let (parked, expires) = match self.conn_mut(conn) {
-            Some(Conn::Attaching(attaching)) => (std::mem::take(&mut attaching.parked), attaching.expires),
+        let (parked, expires, deflate) = match self.conn_mut(conn) {
+            Some(Conn::Attaching(attaching)) => {
+                (std::mem::take(&mut attaching.parked), attaching.expires, attaching.deflate)
+            }
             _ => {
                 // The client was quicker away than the answer was here.
                 let session = SessionRef { shard: io.shard(), conn };
@@ -107,8 +113,17 @@ impl Shard {
         let now = io.now();
         let name = format!("{user}/{device}");
         let backlog = state.waiting.len();
-        let mut session =
-            Session { conn, user, state, heard: now, expires, backlog, ack_timer: false, closing: None };
+        let mut session = Session {
+            conn,
+            user,
+            state,
+            heard: now,
+            expires,
+            backlog,
+            deflate,
+            ack_timer: false,
+            closing: None,
+        };
         let (node, heartbeat) = (self.shared.node.clone(), self.shared.heartbeat);
         let seq = session.state.seq;
         self.write(conn, io, |out| protocol::write_hello(out, &name, &node, seq, heartbeat.as_secs()));
@@ -116,14 +131,14 @@ impl Shard {
         self.pump(&mut session, io);
         io.set_timer((now + heartbeat).min(expires), timer_key(Timer::Heartbeat, conn));
         self.conns[conn.index as usize] =
-            Conn::Open(Box::new(Open { endpoint: Endpoint::new(Role::Server), session }));
+            Conn::Open(Box::new(Open { endpoint: Endpoint::with_deflate(Role::Server, deflate), session }));
     }
 
     fn write_unacked_again(&mut self, session: &mut Session, io: &mut Io<Mail>) {
         let conn = session.conn;
         for Unacked { seq, message, written, .. } in &mut session.state.unacked {
             *written = io.now();
-            self.write(conn, io, |out| protocol::write_message(out, *seq, message));
+            self.write_delivery(conn, session.deflate, *seq, message, io);
         }
     }
 
@@ -132,9 +147,14 @@ impl Shard {
         let Some(Conn::Open(mut open)) = self.conn_mut(conn).map(std::mem::take) else { return 0 };
         let Open { endpoint, session } = &mut *open;
         session.heard = io.now();
+        let mut inflater = std::mem::take(&mut self.inflater);
         let mut taken = 0;
         while session.closing.is_none() {
-            match endpoint.next(&mut input[taken..], self.shared.limits.frame_bytes_max) {
+            match endpoint.next_inflated(
+                &mut input[taken..],
+                self.shared.limits.frame_bytes_max,
+                &mut inflater,
+            ) {
                 Ok(Some((event, bytes))) => {
                     self.event(session, &event, io);
                     taken += bytes;
@@ -146,6 +166,7 @@ impl Shard {
                 }
             }
         }
+        self.inflater = inflater;
         self.conns[conn.index as usize] = Conn::Open(open);
         taken
     }
@@ -345,7 +366,7 @@ impl Shard {
         while io.backlog(session.conn) < backlog_max {
             let Some(unacked) = session.state.next_to_write(io.now(), window) else { break };
             let (seq, message) = (unacked.seq, Arc::clone(&unacked.message));
-            self.write(session.conn, io, |out| protocol::write_message(out, seq, &message));
+            self.write_delivery(session.conn, session.deflate, seq, &message, io);
         }
         session.backlog = session.backlog.min(session.state.waiting.len());
         if !session.ack_timer
@@ -382,7 +403,7 @@ impl Shard {
             session.state.time_out(io.now(), self.shared.ack_timeout, self.shared.limits.attempts_max);
         self.metrics.ack_timeouts.add((timed_out.again.len() + timed_out.given_up.len()) as u64);
         for unacked in session.state.unacked.iter().filter(|unacked| timed_out.again.contains(&unacked.seq)) {
-            self.write(conn, io, |out| protocol::write_message(out, unacked.seq, &unacked.message));
+            self.write_delivery(conn, session.deflate, unacked.seq, &unacked.message, io);
         }
         self.metrics.in_flight.add(-(timed_out.given_up.len() as i64));
         for message in timed_out.given_up {
@@ -472,6 +493,35 @@ impl Shard {
     fn refuse_frame(&mut self, conn: ConnId, id: Option<&str>, refusal: Refusal, io: &mut Io<Mail>) {
         self.metrics.refused.increment();
         self.write(conn, io, |out| protocol::write_error(out, id, refusal));
+    }
+
+    /// Appends a delivery. Where compression was agreed, what all recipients get is compressed once and only the number differs.
+    fn write_delivery(
+        &mut self,
+        conn: ConnId,
+        deflate: Option<Deflate>,
+        seq: u64,
+        message: &Message,
+        io: &mut Io<Mail>,
+    ) {
+        let Some(out) = io.send(conn) else { return };
+        self.scratch.clear();
+        let shared = match deflate {
+            Some(Deflate::FULL) => message.deflated_tail(&mut self.deflater),
+            _ => None,
+        };
+        match shared {
+            Some(tail) => {
+                protocol::write_message_head(&mut self.scratch, seq);
+                deflate::write_shared(out, &self.scratch, tail);
+            }
+            None => {
+                protocol::write_message(&mut self.scratch, seq, message);
+                // A window of its own size is seldom asked for: such a peer's deliveries are compressed for it alone.
+                let own = deflate.filter(|deflate| *deflate != Deflate::FULL);
+                self.deflater.write(out, Opcode::Text, &self.scratch, own, None);
+            }
+        }
     }
 
     /// Appends one text frame to what leaves for `conn` at the end of the step.

@@ -4,8 +4,10 @@ use crate::metrics::Kind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use wire::time::Time;
+use wire::ws::deflate::{Deflater, PAYLOAD_BYTES_MIN};
+use wire::ws::extension::Deflate;
 
 /// A frame from a client. Unknown fields are ignored, so that clients may be newer than the gateway.
 #[derive(Debug, Deserialize)]
@@ -150,6 +152,8 @@ fn address(to: Cow<'_, str>) -> Option<Address<'_>> {
 pub struct Message {
     /// Everything of the `message` frame that follows the number: `,"id":…,"from":…,"at":…,"body":…}`.
     tail: Box<str>,
+    /// The same, compressed once for all who take it so; empty if that does not pay.
+    deflated: OnceLock<Box<[u8]>>,
     /// When the gateway took responsibility.
     pub accepted: Time,
     /// From then on it is not kept for an absent user any more.
@@ -171,14 +175,32 @@ impl Message {
     ) -> Arc<Message> {
         let from = json_string(&format!("user:{from}"));
         let tail = format!(",\"id\":{id},\"from\":{from},\"at\":{at_ms},\"body\":{body}}}").into();
-        Arc::new(Message { tail, accepted, expires, kind })
+        Arc::new(Message { tail, deflated: OnceLock::new(), accepted, expires, kind })
+    }
+
+    /// What follows the head of the `message` frame, compressed by whichever shard asks first; `None` if that does not pay.
+    pub fn deflated_tail(&self, deflater: &mut Deflater) -> Option<&[u8]> {
+        if self.tail.len() < PAYLOAD_BYTES_MIN {
+            return None;
+        }
+        if self.deflated.get().is_none() {
+            let deflated = deflater.deflate(self.tail.as_bytes(), Deflate::FULL).unwrap_or_default();
+            // Another shard may have been quicker. Nobody waits for it: its bytes are the same.
+            let _ = self.deflated.set(deflated.into());
+        }
+        self.deflated.get().map(|deflated| &**deflated).filter(|deflated| !deflated.is_empty())
     }
 }
 
 /// Appends the payload of a `message` frame.
 pub fn write_message(out: &mut Vec<u8>, seq: u64, message: &Message) {
-    append(out, format_args!("{{\"type\":\"message\",\"seq\":{seq}"));
+    write_message_head(out, seq);
     out.extend_from_slice(message.tail.as_bytes());
+}
+
+/// Appends what is each recipient's own in the payload of a `message` frame: its beginning.
+pub fn write_message_head(out: &mut Vec<u8>, seq: u64) {
+    append(out, format_args!("{{\"type\":\"message\",\"seq\":{seq}"));
 }
 
 /// Appends the payload of a `hello` frame.

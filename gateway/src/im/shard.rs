@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex};
 use wire::time::Time;
+use wire::ws::deflate::{Deflater, Inflater};
 
 /// How often what has been kept too long is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -40,6 +41,8 @@ pub struct Shared {
     pub cache_size: usize,
     /// Whether faults may be injected.
     pub test_faults: bool,
+    /// Whether compression is agreed to.
+    pub deflate: bool,
     /// Checks tokens, until the edge sends other keys.
     pub verifier: Verifier,
     /// Figures of all shards.
@@ -80,6 +83,8 @@ pub struct Shard {
     pub(super) draining: bool,
     pub(super) verifier: Verifier,
     pub(super) scratch: Vec<u8>,
+    pub(super) inflater: Inflater,
+    pub(super) deflater: Deflater,
     /// When to look for what has been kept too long; `None` while nothing is kept.
     sweep_at: Option<Time>,
 }
@@ -123,6 +128,8 @@ impl Shard {
             draining: false,
             verifier: shared.verifier.clone(),
             scratch: Vec::new(),
+            inflater: Inflater::default(),
+            deflater: Deflater::default(),
             sweep_at: None,
             shared,
         }

@@ -1,8 +1,10 @@
-//! One end of an open WebSocket: frames to messages, in place (RFC 6455 sections 5 to 7).
+//! One end of an open WebSocket: frames to messages, in place (RFC 6455 sections 5 to 7, RFC 7692 section 6).
 //!
 //! An endpoint owns no buffer unless a message is incomplete, so an idle connection costs a few bytes.
 
-use super::frame::{self, HeaderError, Opcode};
+use super::deflate::{InflateError, Inflater};
+use super::extension::Deflate;
+use super::frame::{self, Header, HeaderError, Opcode};
 use super::gather::Gathered;
 use super::utf8::NotUtf8;
 
@@ -50,6 +52,9 @@ pub enum Violation {
     /// Text that is not UTF-8.
     #[error("text is not UTF-8")]
     NotUtf8,
+    /// A compressed message that cannot be decompressed.
+    #[error("compressed data is corrupt")]
+    Corrupt,
     /// A close frame with a code no peer may send, or one byte long.
     #[error("close frame with an invalid code")]
     BadClose,
@@ -61,12 +66,21 @@ impl From<NotUtf8> for Violation {
     }
 }
 
+impl From<InflateError> for Violation {
+    fn from(error: InflateError) -> Violation {
+        match error {
+            InflateError::Corrupt => Violation::Corrupt,
+            InflateError::TooLong => Violation::TooLong,
+        }
+    }
+}
+
 impl Violation {
     /// The close code that tells the peer.
     pub fn close_code(self) -> u16 {
         match self {
             Violation::TooLong => 1009,
-            Violation::NotUtf8 => 1007,
+            Violation::NotUtf8 | Violation::Corrupt => 1007,
             _ => 1002,
         }
     }
@@ -76,14 +90,25 @@ impl Violation {
 #[derive(Debug)]
 pub struct Endpoint {
     role: Role,
+    deflate: Option<Deflate>,
     /// The message so far, while it is not complete.
     gathered: Option<Box<Gathered>>,
 }
 
 impl Endpoint {
-    /// An endpoint after its handshake.
+    /// An endpoint after a handshake that agreed on no extension.
     pub fn new(role: Role) -> Endpoint {
-        Endpoint { role, gathered: None }
+        Endpoint::with_deflate(role, None)
+    }
+
+    /// An endpoint after its handshake; read it with [`Endpoint::next_inflated`].
+    pub fn with_deflate(role: Role, deflate: Option<Deflate>) -> Endpoint {
+        Endpoint { role, deflate, gathered: None }
+    }
+
+    /// What was agreed about compression, for what is written to the peer.
+    pub fn deflate(&self) -> Option<Deflate> {
+        self.deflate
     }
 
     /// Reads one frame, or what is there of a data frame, from the front of `input`, unmasking in place.
@@ -91,19 +116,41 @@ impl Endpoint {
     /// Gives the event and the number of bytes it took; `None` if more bytes are needed. A message that is whole in `input`
     /// is handed out where it lies; any other is gathered in a buffer of its own, so `input` never needs to hold more than
     /// a frame's header or a control frame. Messages longer than `message_bytes_max` are refused as soon as a header says so.
-    /// After a violation or [`Event::Close`] nothing more may be read.
+    /// A compressed message is a violation. After a violation or [`Event::Close`] nothing more may be read.
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
         message_bytes_max: usize,
     ) -> Result<Option<(Event<'a>, usize)>, Violation> {
+        self.read(input, message_bytes_max, None)
+    }
+
+    /// The same where compression may have been agreed: a compressed message is handed out from the inflater, and refused at the
+    /// first byte above the limit.
+    pub fn next_inflated<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        message_bytes_max: usize,
+        inflater: &'a mut Inflater,
+    ) -> Result<Option<(Event<'a>, usize)>, Violation> {
+        self.read(input, message_bytes_max, Some(inflater))
+    }
+
+    fn read<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        message_bytes_max: usize,
+        inflater: Option<&'a mut Inflater>,
+    ) -> Result<Option<(Event<'a>, usize)>, Violation> {
         if self.gathered.as_ref().is_some_and(|gathered| gathered.is_complete()) {
             self.gathered = None;
         }
         if self.gathered.as_ref().is_some_and(|gathered| gathered.is_inside_frame()) {
-            return self.take(input, 0);
+            return self.take(input, 0, message_bytes_max, inflater);
         }
-        let Some(header) = frame::parse(input)? else { return Ok(None) };
+        let Some(header) = frame::parse(input, self.deflate.is_some() && inflater.is_some())? else {
+            return Ok(None);
+        };
         if header.mask.is_some() != (self.role == Role::Server) {
             return Err(Violation::Mask);
         }
@@ -111,18 +158,19 @@ impl Endpoint {
         let end = header.header_bytes.saturating_add(payload_bytes);
         let is_control = header.opcode.is_control();
         if !is_control {
-            self.check_data(header.opcode, payload_bytes, message_bytes_max)?;
+            self.check_data(&header, payload_bytes, message_bytes_max)?;
         }
         if !is_control && (!header.fin || self.gathered.is_some() || end > input.len()) {
-            let gathered = self.gathered.get_or_insert_with(|| Box::new(Gathered::new(header.opcode)));
+            let gathered = self.gathered.get_or_insert_with(|| Box::new(Gathered::new(&header)));
             gathered.begin_frame(&header, payload_bytes);
-            return self.take(input, header.header_bytes);
+            return self.take(input, header.header_bytes, message_bytes_max, inflater);
         }
         let Some(payload) = input.get_mut(header.header_bytes..end) else { return Ok(None) };
         if let Some(mask) = header.mask {
             frame::apply_mask(payload, mask);
         }
         let event = match header.opcode {
+            opcode if header.compressed => inflate(opcode, payload, message_bytes_max, inflater)?,
             Opcode::Text => text(payload)?,
             Opcode::Binary | Opcode::Continuation => Event::Binary(payload),
             Opcode::Ping => Event::Ping(payload),
@@ -135,15 +183,19 @@ impl Endpoint {
     /// Whether a data frame may come now, and be that long.
     fn check_data(
         &self,
-        opcode: Opcode,
+        header: &Header,
         payload_bytes: usize,
         message_bytes_max: usize,
     ) -> Result<(), Violation> {
-        if (opcode == Opcode::Continuation) != self.gathered.is_some() {
+        let gathered = self.gathered.as_deref();
+        if (header.opcode == Opcode::Continuation) != gathered.is_some() {
             return Err(Violation::Fragments);
         }
-        let already = self.gathered.as_ref().map_or(0, |gathered| gathered.len());
-        if payload_bytes > message_bytes_max.saturating_sub(already) {
+        let is_compressed = gathered.map_or(header.compressed, Gathered::is_compressed);
+        // What cannot be compressed grows a little, and must not be refused for that; the inflater holds the real limit.
+        let growth = if is_compressed { message_bytes_max / 1024 + 16 } else { 0 };
+        let already = gathered.map_or(0, Gathered::len);
+        if payload_bytes > message_bytes_max.saturating_add(growth).saturating_sub(already) {
             return Err(Violation::TooLong);
         }
         Ok(())
@@ -154,15 +206,30 @@ impl Endpoint {
         &'a mut self,
         input: &mut [u8],
         from: usize,
+        message_bytes_max: usize,
+        inflater: Option<&'a mut Inflater>,
     ) -> Result<Option<(Event<'a>, usize)>, Violation> {
         match self.gathered.as_deref_mut() {
             Some(gathered) if from > 0 || !input.is_empty() => {
-                let (event, taken) = gathered.take(&mut input[from..])?;
+                let (event, taken) = gathered.take(&mut input[from..], message_bytes_max, inflater)?;
                 Ok(Some((event, from + taken)))
             }
             _ => Ok(None),
         }
     }
+}
+
+/// A compressed message of that kind.
+pub(super) fn inflate<'a>(
+    opcode: Opcode,
+    payload: &[u8],
+    message_bytes_max: usize,
+    inflater: Option<&'a mut Inflater>,
+) -> Result<Event<'a>, Violation> {
+    // Without one no header passes that says compressed.
+    let inflater = inflater.ok_or(Violation::Corrupt)?;
+    let inflated = inflater.inflate(payload, message_bytes_max)?;
+    if opcode == Opcode::Text { text(inflated) } else { Ok(Event::Binary(inflated)) }
 }
 
 fn text(bytes: &[u8]) -> Result<Event<'_>, Violation> {
@@ -183,195 +250,4 @@ fn close_code(payload: &[u8]) -> Result<u16, Violation> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn masked(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        frame::write(&mut out, opcode, payload, Some([1, 2, 3, 4]));
-        if !fin {
-            out[0] &= 0x7F;
-        }
-        out
-    }
-
-    /// What a server reads when the bytes come in pieces of these lengths, the last one again and again.
-    fn read_in(pieces: &[usize], input: &[u8]) -> (Vec<String>, Option<Violation>) {
-        let mut endpoint = Endpoint::new(Role::Server);
-        let mut events = Vec::new();
-        let (mut shown, mut left, mut pieces) = (Vec::new(), input, pieces.iter().cycle());
-        while !left.is_empty() {
-            let piece = (*pieces.next().unwrap()).clamp(1, left.len());
-            shown.extend_from_slice(&left[..piece]);
-            left = &left[piece..];
-            let mut at = 0;
-            loop {
-                match endpoint.next(&mut shown[at..], 64) {
-                    Ok(Some((event, bytes))) => {
-                        if event != Event::Fragment {
-                            events.push(format!("{event:?}"));
-                        }
-                        at += bytes;
-                        if matches!(event, Event::Close(_)) {
-                            return (events, None);
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(violation) => return (events, Some(violation)),
-                }
-            }
-            shown.drain(..at);
-            // Never more than a header or a control frame waits for its rest.
-            assert!(shown.len() < 2 + 4 + 125, "{} bytes wait", shown.len());
-        }
-        (events, None)
-    }
-
-    fn check(input: &[Vec<u8>], events: &[&str], violation: Option<Violation>) {
-        let input = input.concat();
-        for pieces in [1, 2, 3, 5, usize::MAX] {
-            let (got, end) = read_in(&[pieces], &input);
-            assert_eq!(
-                (got, end),
-                (events.iter().map(|event| (*event).into()).collect(), violation),
-                "{pieces}"
-            );
-        }
-    }
-
-    #[test]
-    fn control_frames_pass_between_fragments() {
-        let input = [
-            masked(false, Opcode::Text, b"ab"),
-            masked(true, Opcode::Ping, b"p"),
-            masked(false, Opcode::Continuation, b""),
-            masked(true, Opcode::Continuation, b"c"),
-            masked(true, Opcode::Text, b"next"),
-            masked(false, Opcode::Binary, b""),
-            masked(true, Opcode::Continuation, b""),
-            masked(false, Opcode::Text, b"x"),
-            masked(true, Opcode::Close, &1000u16.to_be_bytes()),
-            masked(true, Opcode::Text, b"nobody reads this"),
-        ];
-        check(&input, &["Ping([112])", "Text(\"abc\")", "Text(\"next\")", "Binary([])", "Close(1000)"], None);
-    }
-
-    #[test]
-    fn a_character_may_be_cut_by_a_fragment_and_by_a_read() {
-        let input =
-            [masked(false, Opcode::Text, b"a\xf0\x9f"), masked(true, Opcode::Continuation, b"\x98\x80!")];
-        check(&input, &["Text(\"a\u{1f600}!\")"], None);
-        let cut = [masked(false, Opcode::Text, b"a\xf0"), masked(true, Opcode::Continuation, b"\x9f")];
-        check(&cut, &[], Some(Violation::NotUtf8));
-    }
-
-    #[test]
-    fn bad_text_is_refused_before_its_frame_is_complete() {
-        let input = masked(true, Opcode::Text, b"\xce\xba\xf4\x90\x80\x80 and more");
-        // Header, one character and the two bytes that no text has.
-        let seen = 6 + 4;
-        assert_eq!(read_in(&[1], &input[..seen - 1]), (vec![], None));
-        assert_eq!(read_in(&[1], &input[..seen]), (vec![], Some(Violation::NotUtf8)));
-    }
-
-    #[test]
-    fn the_buffer_of_a_message_is_given_back_with_it() {
-        let mut endpoint = Endpoint::new(Role::Server);
-        let mut input = masked(true, Opcode::Binary, &[7; 40]);
-        assert!(matches!(endpoint.next(&mut input[..20], 64), Ok(Some((Event::Fragment, 20)))));
-        assert!(endpoint.gathered.is_some());
-        assert!(
-            matches!(endpoint.next(&mut input[20..], 64), Ok(Some((Event::Binary(whole), 26))) if *whole == [7; 40])
-        );
-        assert_eq!(endpoint.next(&mut [], 64), Ok(None));
-        assert!(endpoint.gathered.is_none());
-    }
-
-    #[test]
-    fn close_codes() {
-        for (code, is_valid) in [
-            (0, false),
-            (999, false),
-            (1000, true),
-            (1003, true),
-            (1004, false),
-            (1005, false),
-            (1006, false),
-            (1007, true),
-            (1014, true),
-            (1015, false),
-            (1016, false),
-            (2999, false),
-            (3000, true),
-            (4999, true),
-            (5000, false),
-            (65535, false),
-        ] {
-            let input = [masked(true, Opcode::Close, &u16::to_be_bytes(code))];
-            match is_valid {
-                true => check(&input, &[&format!("Close({code})")], None),
-                false => check(&input, &[], Some(Violation::BadClose)),
-            }
-        }
-        check(&[masked(true, Opcode::Close, b"")], &["Close(1005)"], None);
-        check(&[masked(true, Opcode::Close, b"\x03\xe8\xff")], &[], Some(Violation::NotUtf8));
-    }
-
-    #[test]
-    fn violations_end_the_connection() {
-        for (input, violation) in [
-            (masked(true, Opcode::Continuation, b"x"), Violation::Fragments),
-            (
-                [masked(false, Opcode::Text, b"a"), masked(true, Opcode::Text, b"b")].concat(),
-                Violation::Fragments,
-            ),
-            (masked(true, Opcode::Text, &[0xFF]), Violation::NotUtf8),
-            (masked(false, Opcode::Text, &[0xFF]), Violation::NotUtf8),
-            (masked(true, Opcode::Close, &[1]), Violation::BadClose),
-            (masked(true, Opcode::Close, &1005u16.to_be_bytes()), Violation::BadClose),
-            (masked(true, Opcode::Binary, &[0; 65]), Violation::TooLong),
-            (
-                [masked(false, Opcode::Binary, &[0; 64]), masked(true, Opcode::Continuation, &[0])].concat(),
-                Violation::TooLong,
-            ),
-            (vec![0x81, 0x00], Violation::Mask),
-        ] {
-            for pieces in [1, 4, usize::MAX] {
-                assert_eq!(read_in(&[pieces], &input).1, Some(violation), "{input:02x?} in {pieces}");
-            }
-        }
-    }
-
-    fn any_frame() -> impl Strategy<Value = Vec<u8>> {
-        let opcode = prop_oneof![
-            4 => Just(Opcode::Continuation),
-            2 => Just(Opcode::Text),
-            2 => Just(Opcode::Binary),
-            1 => Just(Opcode::Ping),
-            1 => Just(Opcode::Close),
-        ];
-        let payload =
-            prop_oneof!["\\PC{0,12}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..40)];
-        (any::<bool>(), opcode, payload)
-            .prop_map(|(fin, opcode, payload)| masked(fin || opcode.is_control(), opcode, &payload))
-    }
-
-    proptest! {
-        #[test]
-        fn how_bytes_are_cut_changes_nothing(
-            frames in prop::collection::vec(any_frame(), 0..8),
-            noise in prop::collection::vec(any::<u8>(), 0..8),
-            pieces in prop::collection::vec(1usize..30, 1..20),
-        ) {
-            let input = [frames.concat(), noise].concat();
-            let whole = read_in(&[usize::MAX], &input);
-            prop_assert_eq!(read_in(&pieces, &input), whole);
-        }
-
-        #[test]
-        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), pieces in prop::collection::vec(1usize..30, 1..5)) {
-            let _ = read_in(&pieces, &bytes);
-        }
-    }
-}
+mod tests;

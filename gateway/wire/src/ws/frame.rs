@@ -52,6 +52,8 @@ impl Opcode {
 pub struct Header {
     /// Last frame of its message.
     pub fin: bool,
+    /// First frame of a compressed message.
+    pub compressed: bool,
     /// What it carries.
     pub opcode: Opcode,
     /// Masking key; present exactly on frames from a client.
@@ -65,7 +67,7 @@ pub struct Header {
 /// A header that no conforming peer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// A reserved bit is set although no extension was agreed.
+    /// A reserved bit is set although no extension that was agreed gives it a meaning there.
     #[error("reserved bit set without an extension")]
     ReservedBit,
     /// Opcode 3-7 or 11-15.
@@ -79,14 +81,22 @@ pub enum HeaderError {
     BadLength,
 }
 
-/// Reads a header. `Ok(None)`: more bytes are needed.
-pub fn parse(input: &[u8]) -> Result<Option<Header>, HeaderError> {
+const FIN: u8 = 0x80;
+/// RSV1: the message is compressed (RFC 7692 section 6).
+const COMPRESSED: u8 = 0x40;
+
+/// Reads a header. `Ok(None)`: more bytes are needed. `may_compress`: permessage-deflate was agreed.
+pub fn parse(input: &[u8], may_compress: bool) -> Result<Option<Header>, HeaderError> {
     let [first, second, ..] = *input else { return Ok(None) };
-    if first & 0x70 != 0 {
+    let compressed = first & COMPRESSED != 0;
+    if first & 0x30 != 0 || (compressed && !may_compress) {
         return Err(HeaderError::ReservedBit);
     }
     let opcode = Opcode::from_bits(first & 0x0F).ok_or(HeaderError::UnknownOpcode(first & 0x0F))?;
-    let fin = first & 0x80 != 0;
+    if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(HeaderError::ReservedBit);
+    }
+    let fin = first & FIN != 0;
     let short = second & 0x7F;
     if opcode.is_control() && (!fin || short > 125) {
         return Err(HeaderError::BadControl);
@@ -111,24 +121,20 @@ pub fn parse(input: &[u8]) -> Result<Option<Header>, HeaderError> {
         short => (u64::from(short), 2),
     };
     if second & 0x80 == 0 {
-        return Ok(Some(Header { fin, opcode, mask: None, header_bytes: length_end, payload_bytes }));
+        let header_bytes = length_end;
+        return Ok(Some(Header { fin, compressed, opcode, mask: None, header_bytes, payload_bytes }));
     }
     let Some(mask) = input.get(length_end..length_end + 4).and_then(|s| s.first_chunk()) else {
         return Ok(None);
     };
-    Ok(Some(Header { fin, opcode, mask: Some(*mask), header_bytes: length_end + 4, payload_bytes }))
+    let header_bytes = length_end + 4;
+    Ok(Some(Header { fin, compressed, opcode, mask: Some(*mask), header_bytes, payload_bytes }))
 }
 
-/// Appends a header for a payload of `payload_bytes` to `out`.
-pub fn write_header(
-    out: &mut Vec<u8>,
-    fin: bool,
-    opcode: Opcode,
-    payload_bytes: usize,
-    mask: Option<[u8; 4]>,
-) {
+/// Appends the header of a final frame.
+fn write_header(out: &mut Vec<u8>, first_byte: u8, payload_bytes: usize, mask: Option<[u8; 4]>) {
     let masked = if mask.is_some() { 0x80 } else { 0 };
-    out.push(if fin { 0x80 } else { 0 } | opcode.bits());
+    out.push(FIN | first_byte);
     match payload_bytes {
         0..=125 => out.push(masked | payload_bytes as u8),
         126..=0xFFFF => {
@@ -147,9 +153,22 @@ pub fn write_header(
 
 /// Appends a whole, final frame. With a `mask` the payload is masked on the way (a client must, a server must not).
 pub fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
-    write_header(out, true, opcode, payload.len(), mask);
+    write_header(out, opcode.bits(), payload.len(), mask);
     let start = out.len();
     out.extend_from_slice(payload);
+    if let Some(mask) = mask {
+        apply_mask(&mut out[start..], mask);
+    }
+}
+
+/// The same for a compressed message whose payload is in `parts`.
+pub(super) fn write_compressed(out: &mut Vec<u8>, opcode: Opcode, parts: &[&[u8]], mask: Option<[u8; 4]>) {
+    let payload_bytes = parts.iter().map(|part| part.len()).sum();
+    write_header(out, COMPRESSED | opcode.bits(), payload_bytes, mask);
+    let start = out.len();
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     if let Some(mask) = mask {
         apply_mask(&mut out[start..], mask);
     }
@@ -191,6 +210,7 @@ mod tests {
     fn refuses_what_the_rfc_forbids() {
         for (bytes, error) in [
             (&[0xC1, 0x00][..], HeaderError::ReservedBit),
+            (&[0xA1, 0x00], HeaderError::ReservedBit),
             (&[0x83, 0x00], HeaderError::UnknownOpcode(3)),
             (&[0x09, 0x00], HeaderError::BadControl),
             (&[0x89, 0x7E, 0x00, 0x80], HeaderError::BadControl),
@@ -198,7 +218,14 @@ mod tests {
             (&[0x81, 0x7F, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], HeaderError::BadLength),
             (&[0x81, 0x7F, 0x80, 0, 0, 0, 0, 1, 0, 0], HeaderError::BadLength),
         ] {
-            assert_eq!(parse(bytes), Err(error), "{bytes:02x?}");
+            assert_eq!(parse(bytes, false), Err(error), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_frame_of_a_message_says_that_it_is_compressed() {
+        for (first, is_right) in [(0xC1, true), (0x42, true), (0xC0, false), (0xC9, false), (0xE1, false)] {
+            assert_eq!(parse(&[first, 0x00], true).is_ok(), is_right, "{first:02x}");
         }
     }
 
@@ -207,11 +234,11 @@ mod tests {
         fn what_is_written_is_read(payload in prop::collection::vec(any::<u8>(), 0..70_000), mask in any::<Option<[u8; 4]>>()) {
             let mut out = Vec::new();
             write(&mut out, Opcode::Binary, &payload, mask);
-            let header = parse(&out).unwrap().unwrap();
+            let header = parse(&out, false).unwrap().unwrap();
             prop_assert_eq!(header.mask, mask);
             prop_assert_eq!(header.payload_bytes as usize, payload.len());
             for short in 0..header.header_bytes {
-                prop_assert_eq!(parse(&out[..short]), Ok(None));
+                prop_assert_eq!(parse(&out[..short], false), Ok(None));
             }
             if let Some(mask) = mask {
                 apply_mask(&mut out[header.header_bytes..], mask);
@@ -220,8 +247,8 @@ mod tests {
         }
 
         #[test]
-        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..16)) {
-            let _ = parse(&bytes);
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..16), may_compress: bool) {
+            let _ = parse(&bytes, may_compress);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A message that is not complete: fragments, or a frame longer than what was read at once.
 
-use super::endpoint::{Event, Violation};
+use super::deflate::Inflater;
+use super::endpoint::{Event, Violation, inflate};
 use super::frame::{self, Header, Opcode};
 use super::utf8::Utf8Text;
 
@@ -20,12 +21,14 @@ pub(super) struct Gathered {
 enum Body {
     Text(Utf8Text),
     Binary(Vec<u8>),
+    Compressed(Opcode, Vec<u8>),
 }
 
 impl Gathered {
-    /// A message that begins with a frame of `opcode`.
-    pub(super) fn new(opcode: Opcode) -> Gathered {
-        let body = match opcode {
+    /// A message that begins with this frame.
+    pub(super) fn new(header: &Header) -> Gathered {
+        let body = match header.opcode {
+            opcode if header.compressed => Body::Compressed(opcode, Vec::new()),
             Opcode::Text => Body::Text(Utf8Text::default()),
             _ => Body::Binary(Vec::new()),
         };
@@ -36,8 +39,13 @@ impl Gathered {
     pub(super) fn len(&self) -> usize {
         match &self.body {
             Body::Text(text) => text.len(),
-            Body::Binary(bytes) => bytes.len(),
+            Body::Binary(bytes) | Body::Compressed(_, bytes) => bytes.len(),
         }
+    }
+
+    /// The length that counts is the one it will have when it is decompressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self.body, Body::Compressed(..))
     }
 
     /// The next bytes belong to a frame that has begun.
@@ -58,7 +66,12 @@ impl Gathered {
     }
 
     /// Takes what is there of the frame's payload from the front of `input`, unmasking in place. Gives how much that was.
-    pub(super) fn take(&mut self, input: &mut [u8]) -> Result<(Event<'_>, usize), Violation> {
+    pub(super) fn take<'a>(
+        &'a mut self,
+        input: &mut [u8],
+        message_bytes_max: usize,
+        inflater: Option<&'a mut Inflater>,
+    ) -> Result<(Event<'a>, usize), Violation> {
         let taken = self.frame_left.min(input.len());
         let payload = &mut input[..taken];
         if let Some(mask) = &mut self.mask {
@@ -68,7 +81,7 @@ impl Gathered {
         self.frame_left -= taken;
         match &mut self.body {
             Body::Text(text) => text.push(payload)?,
-            Body::Binary(bytes) => bytes.extend_from_slice(payload),
+            Body::Binary(bytes) | Body::Compressed(_, bytes) => bytes.extend_from_slice(payload),
         }
         if !self.is_complete() {
             return Ok((Event::Fragment, taken));
@@ -76,6 +89,7 @@ impl Gathered {
         let event = match &self.body {
             Body::Text(text) => Event::Text(text.whole().ok_or(Violation::NotUtf8)?),
             Body::Binary(bytes) => Event::Binary(bytes),
+            Body::Compressed(opcode, bytes) => inflate(*opcode, bytes, message_bytes_max, inflater)?,
         };
         Ok((event, taken))
     }

@@ -1,6 +1,7 @@
 //! The opening handshake, both sides (RFC 6455 section 4).
 
-use crate::http::{Request, Response};
+use super::extension::{self, Deflate};
+use crate::http::{HeadError, Request, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
@@ -47,14 +48,25 @@ pub fn accept(request: &Request<'_>) -> Result<String, UpgradeError> {
     }
 }
 
-/// Appends the `101 Switching Protocols` answer.
+/// Appends the `101 Switching Protocols` answer, without extensions.
 pub fn write_accepted(out: &mut Vec<u8>, accept_value: &str) {
-    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
+    write_accepted_with(out, accept_value, None);
+}
+
+/// The same, with what was agreed about compression.
+pub fn write_accepted_with(out: &mut Vec<u8>, accept_value: &str, deflate: Option<Deflate>) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    );
+    if let Some(deflate) = deflate {
+        extension::write_answer(out, deflate);
+    }
+    out.extend_from_slice(b"Sec-WebSocket-Accept: ");
     out.extend_from_slice(accept_value.as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Appends a client's request. `headers` are whole lines without line ends (`Authorization: Bearer …`).
+/// Appends a client's request. `headers` are whole lines without line ends (`Authorization: Bearer …`, [`extension::OFFER`]).
 pub fn write_request(out: &mut Vec<u8>, host: &str, target: &str, nonce: [u8; 16], headers: &[&str]) {
     let key = STANDARD.encode(nonce);
     for part in ["GET ", target, " HTTP/1.1\r\nHost: ", host] {
@@ -80,19 +92,36 @@ pub enum Answer {
     Refused(u16),
 }
 
-/// Reads the server's answer. `Ok(None)`: more bytes are needed. `Err`: not an answer to this handshake.
-pub fn read_answer(input: &[u8], nonce: [u8; 16]) -> Result<Option<Answer>, crate::http::HeadError> {
+/// Reads the server's answer. `Ok(None)`: more bytes are needed. `Err`: not an answer to this handshake, which offered nothing.
+pub fn read_answer(input: &[u8], nonce: [u8; 16]) -> Result<Option<Answer>, HeadError> {
+    match read_answer_to_offer(input, nonce)? {
+        Some((_, Some(_))) => Err(HeadError::Malformed),
+        answer => Ok(answer.map(|(answer, _)| answer)),
+    }
+}
+
+/// The same for a request that had [`extension::OFFER`], with what was agreed about compression.
+pub fn read_answer_to_offer(
+    input: &[u8],
+    nonce: [u8; 16],
+) -> Result<Option<(Answer, Option<Deflate>)>, HeadError> {
     let Some(response) = Response::parse(input)? else { return Ok(None) };
     if response.status != 101 {
-        return Ok(Some(Answer::Refused(response.status)));
+        return Ok(Some((Answer::Refused(response.status), None)));
     }
     let expected = accept_value(&STANDARD.encode(nonce));
     let is_upgraded =
         response.has_token("upgrade", "websocket") && response.has_token("connection", "upgrade");
-    if !is_upgraded || response.header("sec-websocket-accept") != Some(&expected) {
-        return Err(crate::http::HeadError::Malformed);
+    // No subprotocol is ever asked for, so none may be agreed to (RFC 6455 section 4.1).
+    if !is_upgraded
+        || response.header("sec-websocket-accept") != Some(&expected)
+        || response.header("sec-websocket-protocol").is_some()
+    {
+        return Err(HeadError::Malformed);
     }
-    Ok(Some(Answer::Accepted(response.head_bytes)))
+    let deflate = extension::read_answer(response.headers("sec-websocket-extensions"))
+        .map_err(|_| HeadError::Malformed)?;
+    Ok(Some((Answer::Accepted(response.head_bytes), deflate)))
 }
 
 fn accept_value(key: &str) -> String {
@@ -122,6 +151,11 @@ mod tests {
         assert_eq!(read_answer(&answer, [7; 16]), Ok(Some(Answer::Accepted(answer.len()))));
         assert!(read_answer(&answer, [8; 16]).is_err(), "an answer to another key is no answer");
         assert_eq!(read_answer(&answer[..20], [7; 16]), Ok(None));
+        answer.clear();
+        write_accepted_with(&mut answer, &accept(&parsed).unwrap(), Some(Deflate { window_bits: 9 }));
+        let accepted = (Answer::Accepted(answer.len()), Some(Deflate::FULL));
+        assert_eq!(read_answer_to_offer(&answer, [7; 16]), Ok(Some(accepted)));
+        assert!(read_answer(&answer, [7; 16]).is_err(), "what was not offered cannot be agreed to");
     }
 
     #[test]

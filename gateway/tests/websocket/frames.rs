@@ -1,131 +1,14 @@
-//! The traps of RFC 6455 against the real binary: raw bytes here, and a foreign client as oracle. `ci/autobahn` runs the whole suite.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+//! RFC 6455: frames, text, closes.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use crate::peer::{BINARY, CLOSE, CONTINUATION, FIN, Gateway, PING, PONG, Raw, TEXT, UPGRADE, close, frame};
+use std::io::Read as _;
 use tungstenite::Message;
 
-const FIN: u8 = 0x80;
-const CONTINUATION: u8 = 0x0;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// A gateway that echoes; ends with its standard input.
-struct Echo {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Echo {
-    fn start(flags: &[&str]) -> Echo {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(["--echo", "--follow-stdin", "--shards", "1", "--listen", "127.0.0.1:0"])
-            .args(flags)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let listening: serde_json::Value = serde_json::from_str(&line).unwrap();
-        Echo { child, address: listening["address"].as_str().unwrap().parse().unwrap() }
-    }
-
-    fn tcp(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
-    }
-
-    fn open(&self) -> Raw {
-        let mut raw = Raw(self.tcp());
-        raw.send(UPGRADE.as_bytes());
-        let head = raw.head();
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
-        raw
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-struct Raw(TcpStream);
-
-impl Raw {
-    fn send(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).unwrap();
-    }
-
-    fn head(&mut self) -> String {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.extend(self.take::<1>());
-        }
-        String::from_utf8(head).unwrap()
-    }
-
-    fn take<const BYTES: usize>(&mut self) -> [u8; BYTES] {
-        let mut bytes = [0; BYTES];
-        self.0.read_exact(&mut bytes).unwrap();
-        bytes
-    }
-
-    /// The next frame: its first byte and its payload. Servers don't mask.
-    fn frame(&mut self) -> (u8, Vec<u8>) {
-        let [first, second] = self.take();
-        let length = match second {
-            126 => usize::from(u16::from_be_bytes(self.take())),
-            127 => usize::try_from(u64::from_be_bytes(self.take())).unwrap(),
-            short => usize::from(short),
-        };
-        let mut payload = vec![0; length];
-        self.0.read_exact(&mut payload).unwrap();
-        (first, payload)
-    }
-
-    /// The peer closes with this code, and then ends the connection in an orderly way.
-    fn is_closed_with(&mut self, code: u16, what: &str) {
-        let (first, payload) = self.frame();
-        assert_eq!((first, &payload[..2]), (FIN | CLOSE, &code.to_be_bytes()[..]), "{what}: {payload:02x?}");
-        assert_eq!(self.0.read(&mut [0]).map_err(|error| error.kind()), Ok(0), "{what}");
-    }
-}
-
-/// A frame as clients send it.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        short @ ..126 => out.push(0x80 | short as u8),
-        medium @ ..65_536 => out.extend([&[0x80 | 126], &(medium as u16).to_be_bytes()[..]].concat()),
-        long => out.extend([&[0x80 | 127], &(long as u64).to_be_bytes()[..]].concat()),
-    }
-    let mask = [0x1F, 0x2E, 0x3D, 0x4C];
-    out.extend(mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
-    out
-}
-
-fn close(code: u16) -> Vec<u8> {
-    frame(FIN | CLOSE, &code.to_be_bytes())
-}
 
 #[test]
 fn fragments_come_back_whole_and_pings_pass_between_them() {
-    let echo = Echo::start(&[]);
+    let echo = Gateway::start(&["--echo"]);
     let mut raw = echo.open();
     raw.send(&frame(TEXT, "h\u{e9}".as_bytes()[..2].as_ref()));
     raw.send(&frame(FIN | PING, b"still there?"));
@@ -142,7 +25,7 @@ fn fragments_come_back_whole_and_pings_pass_between_them() {
 
 #[test]
 fn each_violation_has_its_close_code() {
-    let echo = Echo::start(&[]);
+    let echo = Gateway::start(&["--echo"]);
     let mut unmasked = frame(FIN | TEXT, b"x");
     unmasked[1] = 1;
     let mut too_long = frame(FIN | BINARY, b"");
@@ -187,7 +70,7 @@ fn each_violation_has_its_close_code() {
 
 #[test]
 fn who_goes_on_sending_still_learns_why_it_was_closed() {
-    let echo = Echo::start(&[]);
+    let echo = Gateway::start(&["--echo"]);
     // More than is read at once: a plain close would be answered by RST, which throws the close frame away.
     let garbage = vec![0; 700_000];
     let mut raw = echo.open();
@@ -203,7 +86,7 @@ fn who_goes_on_sending_still_learns_why_it_was_closed() {
 
 #[test]
 fn refuses_what_is_no_upgrade() {
-    let echo = Echo::start(&[]);
+    let echo = Gateway::start(&["--echo"]);
     for (request, status, header) in [
         (UPGRADE.replace(": 13", ": 8"), "426", "Sec-WebSocket-Version: 13\r\n"),
         (UPGRADE.replace(": websocket", ": h2c"), "426", "Upgrade: websocket\r\n"),
@@ -221,7 +104,7 @@ fn refuses_what_is_no_upgrade() {
 
 #[test]
 fn a_foreign_client_gets_back_what_it_sends() {
-    let echo = Echo::start(&[]);
+    let echo = Gateway::start(&["--echo"]);
     let config = tungstenite::protocol::WebSocketConfig::default()
         .max_frame_size(Some(MESSAGE_BYTES_MAX))
         .max_message_size(Some(MESSAGE_BYTES_MAX));
