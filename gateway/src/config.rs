@@ -41,6 +41,9 @@ pub struct Flags {
     /// How long messages for absent users are kept
     #[arg(long, env = "GATEWAY_MESSAGE_TTL", default_value = "168h", value_parser = duration)]
     pub message_ttl: Duration,
+    /// Folder in which every accepted message is kept until it is acknowledged; without it they live as long as the process
+    #[arg(long, env = "GATEWAY_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
     /// Users whose route a shard remembers
     #[arg(long, env = "GATEWAY_CACHE_SIZE", default_value_t = 200_000)]
     pub cache_size: usize,

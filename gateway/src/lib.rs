@@ -1,7 +1,7 @@
 //! The sharded IM gateway: the system under test.
 //!
 //! Start at [`im`], the sans-IO core: one [`im::Shard`] per thread, driven by `wire`'s shard loop. [`server`] starts the shards
-//! and is the only part that knows threads, signals and files. PROTOCOL.md describes what clients see.
+//! and knows threads, signals and files, [`store`] what must survive a crash. PROTOCOL.md describes what clients see.
 
 pub mod auth;
 pub mod config;
@@ -10,3 +10,4 @@ pub mod im;
 pub mod metrics;
 mod reload;
 pub mod server;
+pub mod store;

@@ -2,6 +2,8 @@
 //!
 //! Each counter has one writer, its shard, so an update is a plain load and store; a scrape reads all shards and waits for none.
 
+pub mod store;
+
 use crate::auth::TokenError;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, text};
@@ -253,6 +255,12 @@ pub struct ShardMetrics {
     pub group_fanout: Histogram<7>,
     /// Members that group messages are still on their way to.
     pub fanout_backlog: Gauge,
+    /// Deliveries recovered from the store at the start; they are among those accepted.
+    pub recovered: Counter,
+    /// Operations handed to the store.
+    pub persist_asked: Counter,
+    /// Requests that wait for the store's answer.
+    pub persist_waiting: Gauge,
     /// Messages refused, of any code.
     pub refused: Counter,
 }
@@ -305,13 +313,14 @@ pub struct Metrics {
     node: Arc<str>,
     shards: Arc<[Arc<ShardMetrics>]>,
     process: Arc<ProcessMetrics>,
+    store: Arc<store::StoreMetrics>,
 }
 
 impl Metrics {
     /// Figures for `shards` shards of `node`.
     pub fn new(node: &str, shards: usize) -> Metrics {
         let shards = (0..shards).map(|_| Arc::default()).collect();
-        Metrics { node: node.into(), shards, process: Arc::default() }
+        Metrics { node: node.into(), shards, process: Arc::default(), store: Arc::default() }
     }
 
     /// One shard's figures.
@@ -322,6 +331,11 @@ impl Metrics {
     /// The process's figures.
     pub fn process(&self) -> &ProcessMetrics {
         &self.process
+    }
+
+    /// The store's figures.
+    pub fn store(&self) -> &Arc<store::StoreMetrics> {
+        &self.store
     }
 
     /// The sum of one counter over all shards.
@@ -406,13 +420,7 @@ impl Collector for Metrics {
         self.gauge(encoder, "im_service_offline_queue_size", "Messages waiting for absent users", |s| {
             s.offline_queue.get()
         })?;
-        // The queue is in memory and has no log to be behind of.
-        self.gauge(
-            encoder,
-            "im_service_offline_worker_lag",
-            "Backlog of the offline worker behind its log",
-            |_| 0,
-        )?;
+        self.store_families(encoder)?;
         self.conservation(encoder)?;
         self.counters(
             encoder,
@@ -622,7 +630,7 @@ impl Metrics {
 type NoLabels = [(&'static str, &'static str); 0];
 
 /// Metric families that [`Metrics::render`] writes.
-const INSTRUMENTS: u64 = 30;
+const INSTRUMENTS: u64 = 35;
 
 /// Seconds, for a histogram.
 pub fn seconds(duration: Duration) -> f64 {

@@ -6,17 +6,19 @@ use crate::auth::source::SourceError;
 use crate::config::{Flags, Limits};
 use crate::echo::Echo;
 use crate::im::mail::Mail;
-use crate::im::{Shard, Shared};
+use crate::im::persist::Recovered;
+use crate::im::{self, Shard, Shared};
 use crate::metrics::{Metrics, ProcessMetrics, Reloaded, ShardMetrics};
 use crate::reload::{self, Reload};
+use crate::store::{self, OpenError, Store, Worker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wire::shard::event_loop::{self, Tables};
@@ -52,6 +54,9 @@ pub enum StartError {
         "{0} shards would be needed, at most {SHARDS_MAX} can be had: lower --connections-max or raise the descriptor limit"
     )]
     TooManyShards(usize),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
     /// Threads, eventfds or rings could not be made.
     #[error("cannot start the shards: {0}")]
     Shards(#[source] io::Error),
@@ -65,7 +70,9 @@ pub struct Server {
     /// Whether each shard has its own descriptor table.
     pub tables: Tables,
     metrics: Metrics,
-    edge: Mailbox<Mail>,
+    /// Shared with the store's thread.
+    edge: Arc<Mutex<Mailbox<Mail>>>,
+    store: Option<store::Running>,
     shards: Vec<JoinHandle<()>>,
     reload: Reload,
     drain_timeout: Duration,
@@ -104,6 +111,8 @@ impl Server {
         });
         let mut mailboxes = mailbox::network(shards + 1).map_err(StartError::Shards)?;
         let edge = mailboxes.pop().ok_or_else(|| StartError::Shards(io::Error::other("no mailboxes")))?;
+        let edge = Arc::new(Mutex::new(edge));
+        let (store, recovered) = open_store(flags, &shared, shards, &edge)?;
         let config = event_loop::Config {
             listen: Some(reserved.address),
             seats: Seats::new(connections_max),
@@ -114,13 +123,19 @@ impl Server {
         let (tables, threads) = if flags.echo {
             spawn(mailboxes, &config, address, move |_| Echo::new(ECHO_BYTES_MAX, deflate))?
         } else {
-            spawn(mailboxes, &config, address, move |index| Shard::new(Arc::clone(&shared), index))?
+            spawn(mailboxes, &config, address, move |index| match &recovered {
+                Some(recovered) => {
+                    Shard::with_store(Arc::clone(&shared), index, shards, &recovered[index], Time::now())
+                }
+                None => Shard::new(Arc::clone(&shared), index),
+            })?
         };
         Ok(Server {
             address: reserved.address,
             tables,
             metrics,
             edge,
+            store,
             shards: threads,
             reload,
             drain_timeout: flags.drain_timeout,
@@ -146,6 +161,9 @@ impl Server {
         for shard in self.shards {
             // A shard that panicked has said so on standard error.
             let _ = shard.join();
+        }
+        if let Some(store) = self.store {
+            store.stop();
         }
     }
 
@@ -191,7 +209,9 @@ impl Server {
         // Twice in a row, because what travels between shards is counted by none.
         let mut idle_before = false;
         loop {
-            let busy = |shard: &ShardMetrics| shard.in_flight.get() + shard.fanout_backlog.get();
+            let busy = |shard: &ShardMetrics| {
+                shard.in_flight.get() + shard.fanout_backlog.get() + shard.persist_waiting.get()
+            };
             let idle = self.metrics.level(busy) <= 0;
             if (idle && idle_before) || Time::now() >= until || self.impatient(signals) {
                 break;
@@ -213,11 +233,32 @@ impl Server {
     }
 
     fn tell_all(&mut self, mail: impl Fn() -> Mail) {
+        let mut edge = store::lock(&self.edge);
         for shard in 0..self.shards.len() {
-            self.edge.post(shard, mail());
+            edge.post(shard, mail());
         }
-        self.edge.flush();
+        edge.flush();
     }
+}
+
+/// What a gateway with a store begins with.
+type Begun = (Option<store::Running>, Option<Arc<Vec<Recovered>>>);
+
+/// Opens the store, if there is to be one, and starts its thread. What it holds is read before anybody can connect.
+fn open_store(
+    flags: &Flags,
+    shared: &Arc<Shared>,
+    shards: usize,
+    edge: &Arc<Mutex<Mailbox<Mail>>>,
+) -> Result<Begun, StartError> {
+    let Some(folder) = flags.data_dir.as_ref().filter(|_| !flags.echo) else { return Ok((None, None)) };
+    let home = |name: &str| im::home_of(shared.seed, name, shards);
+    let wall_ns = shared.wall_offset_ns + Time::now().0;
+    let dedup_window = shared.limits.dedup_window;
+    let (store, recovered) = Store::open(folder, shards, &home, wall_ns, dedup_window)?;
+    let (metrics, wall_offset_ns) = (Arc::clone(shared.metrics.store()), shared.wall_offset_ns);
+    let worker = Worker { store, edge: Arc::clone(edge), shards, metrics, wall_offset_ns, dedup_window };
+    Ok((Some(worker.start().map_err(StartError::Shards)?), Some(Arc::new(recovered))))
 }
 
 fn spawn<A: Application<Mail = Mail>>(

@@ -1,9 +1,10 @@
 //! A connection until it is a session: HTTP requests, the upgrade, the token.
 
 use super::delivery::Open;
+use super::durable::Durable;
 use super::faults::{Change, Failure, Faults, Latency, Pick};
 use super::mail::{Mail, SessionRef};
-use super::protocol::Message;
+use super::owed::Owed;
 use super::shard::Shard;
 use crate::auth::{Claims, Token, TokenError};
 use crate::config;
@@ -62,7 +63,7 @@ pub(super) struct Attaching {
     /// What was agreed about compression.
     pub(super) deflate: Option<Deflate>,
     /// Deliveries that came before the session's state.
-    pub(super) parked: Vec<Arc<Message>>,
+    pub(super) parked: Vec<Owed>,
 }
 
 /// A request about faults under way through all shards.
@@ -145,6 +146,9 @@ impl Shard {
             ("GET", "/ws") => self.upgrade(conn, request, io),
             ("GET", "/health") => respond(conn, 200, "text/plain", b"ok\n", io),
             ("GET", "/ready") if self.draining => respond(conn, 503, "text/plain", b"draining\n", io),
+            ("GET", "/ready") if self.durable.as_ref().is_some_and(Durable::has_failed) => {
+                respond(conn, 503, "text/plain", b"the store has failed\n", io);
+            }
             ("GET", "/ready") => respond(conn, 200, "text/plain", b"ready\n", io),
             ("GET", "/metrics") => match self.shared.metrics.render() {
                 Ok(text) => respond(conn, 200, CONTENT_TYPE, text.as_bytes(), io),

@@ -5,40 +5,73 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use wire::time::Time;
 
+/// What is known of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repetition {
+    /// Not seen lately.
+    New,
+    /// Its message is not kept yet, and may still be refused.
+    Undecided,
+    /// Its message was accepted.
+    Repeated,
+}
+
+#[derive(Debug)]
+struct Seen {
+    hash: u64,
+    at: Time,
+    is_undecided: bool,
+}
+
 /// The last ids of one session, as 64-bit keyed hashes: bounded in number and in time. Owns nothing until the first id.
 #[derive(Debug, Default)]
 pub(crate) struct Dedup {
-    seen: VecDeque<(u64, Time)>,
+    seen: VecDeque<Seen>,
 }
 
 impl Dedup {
-    /// Whether `id` was accepted within `window`.
-    pub(crate) fn is_repeated(
+    /// Whether `id` was seen within `window`.
+    pub(crate) fn look_up(
         &mut self,
         id: &str,
         now: Time,
         hasher: &SeededState,
         window: Duration,
-    ) -> bool {
+    ) -> Repetition {
         let hash = hasher.hash_one(id);
-        while self.seen.front().is_some_and(|(_, at)| now.since(*at) > window) {
+        while self.seen.front().is_some_and(|seen| now.since(seen.at) > window) {
             self.seen.pop_front();
         }
-        self.seen.iter().any(|(known, _)| *known == hash)
+        match self.seen.iter().find(|seen| seen.hash == hash) {
+            None => Repetition::New,
+            Some(seen) if seen.is_undecided => Repetition::Undecided,
+            Some(_) => Repetition::Repeated,
+        }
     }
 
-    /// Remembers an accepted id; of more than `ids_max`, the oldest is forgotten.
-    pub(crate) fn remember(&mut self, id: &str, now: Time, hasher: &SeededState, ids_max: usize) {
+    /// Remembers an accepted id; of more than `ids_max`, the oldest is forgotten. Undecided: until [`Dedup::conclude`].
+    pub(crate) fn remember(
+        &mut self,
+        id: &str,
+        now: Time,
+        hasher: &SeededState,
+        ids_max: usize,
+        is_undecided: bool,
+    ) {
         if self.seen.len() >= ids_max {
             self.seen.pop_front();
         }
-        self.seen.push_back((hasher.hash_one(id), now));
+        self.seen.push_back(Seen { hash: hasher.hash_one(id), at: now, is_undecided });
     }
 
-    /// Forgets an id whose message was refused after all.
-    pub(crate) fn forget(&mut self, id: &str, hasher: &SeededState) {
+    /// The message is accepted for good, or was refused after all; its id is then forgotten.
+    pub(crate) fn conclude(&mut self, id: &str, hasher: &SeededState, is_accepted: bool) {
         let hash = hasher.hash_one(id);
-        self.seen.retain(|(known, _)| *known != hash);
+        self.seen.retain_mut(|seen| {
+            let is_it = seen.hash == hash;
+            seen.is_undecided &= !is_it;
+            is_accepted || !is_it
+        });
     }
 }
 
@@ -52,17 +85,28 @@ mod tests {
         let mut dedup = Dedup::default();
         let mut seen = |id: &str, second: u64| {
             let now = Time(second * 1_000_000_000);
-            let repeated = dedup.is_repeated(id, now, &hasher, Duration::from_secs(10));
-            if !repeated {
-                dedup.remember(id, now, &hasher, 2);
+            let is_new = dedup.look_up(id, now, &hasher, Duration::from_secs(10)) == Repetition::New;
+            if is_new {
+                dedup.remember(id, now, &hasher, 2, false);
             }
-            repeated
+            !is_new
         };
         assert!(!seen("a", 0) && seen("a", 10));
         assert!(!seen("a", 11), "the window is over");
         assert!(!seen("b", 11) && !seen("c", 11) && seen("b", 12));
         assert!(!seen("a", 12), "only two ids are kept");
-        dedup.forget("a", &hasher);
-        assert!(!dedup.is_repeated("a", Time(12_000_000_000), &hasher, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn is_undecided_until_it_is_concluded() {
+        let hasher = SeededState::with_seeds(1, 2, 3, 4);
+        let mut dedup = Dedup::default();
+        let look_up = |dedup: &mut Dedup| dedup.look_up("a", Time(1), &hasher, Duration::from_secs(10));
+        dedup.remember("a", Time(0), &hasher, 2, true);
+        assert_eq!(look_up(&mut dedup), Repetition::Undecided);
+        dedup.conclude("a", &hasher, true);
+        assert_eq!(look_up(&mut dedup), Repetition::Repeated);
+        dedup.conclude("a", &hasher, false);
+        assert_eq!(look_up(&mut dedup), Repetition::New);
     }
 }

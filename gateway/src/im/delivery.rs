@@ -1,13 +1,15 @@
 //! Messages in and out of sessions.
 
 use super::connection::Conn;
+use super::dedup::Repetition;
 use super::fanout::Blocked;
 use super::mail::{Mail, SessionRef};
+use super::owed::Owed;
 use super::protocol::{self, Address, Message, Refusal, Request};
 use super::routes::Route;
 use super::session::{SessionState, Unacked};
 use super::shard::{Shard, Timer, timer_key};
-use crate::metrics::{CloseReason, FailReason, Kind, LATENCY_BOUNDS, seconds};
+use crate::metrics::{CloseReason, Kind, LATENCY_BOUNDS, seconds};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::shard::{Closed, ConnId, Io};
@@ -29,7 +31,10 @@ pub(super) struct Open {
 pub(super) struct Session {
     pub(super) conn: ConnId,
     pub(super) user: Arc<str>,
-    state: Box<SessionState>,
+    pub(super) device: Arc<str>,
+    pub(super) state: Box<SessionState>,
+    /// Messages sent and not answered, because the store has not answered.
+    pub(super) unconfirmed: u32,
     /// When bytes last came.
     heard: Time,
     /// Deliveries that it was owed when it began and that still wait: taking those slowly is no fault of the reader's.
@@ -44,41 +49,6 @@ pub(super) struct Session {
     closing: Option<CloseReason>,
 }
 
-/// A delivery held by an injected latency. Ordered so that a heap gives the earliest first, and equal times in order of arrival.
-#[derive(Debug)]
-pub(super) struct Held {
-    order: std::cmp::Reverse<(Time, u64)>,
-    user: Arc<str>,
-    conn: ConnId,
-    message: Arc<Message>,
-}
-
-impl Held {
-    pub(super) fn due(&self) -> Time {
-        self.order.0.0
-    }
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Held) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Held {}
-
-impl PartialOrd for Held {
-    fn partial_cmp(&self, other: &Held) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Held {
-    fn cmp(&self, other: &Held) -> std::cmp::Ordering {
-        self.order.cmp(&other.order)
-    }
-}
-
 impl Shard {
     /// The user's home lets the session begin.
     #[expect(clippy::too_many_arguments, reason = "the parts of one piece of mail")]
@@ -88,7 +58,7 @@ impl Shard {
         user: Arc<str>,
         device: Arc<str>,
         mut state: Box<SessionState>,
-        queued: VecDeque<Arc<Message>>,
+        queued: VecDeque<Owed>,
         several: bool,
         io: &mut Io<Mail>,
     ) {
@@ -116,7 +86,9 @@ impl Shard {
         let mut session = Session {
             conn,
             user,
+            device,
             state,
+            unconfirmed: 0,
             heard: now,
             expires,
             backlog,
@@ -202,35 +174,61 @@ impl Shard {
         if self.draining {
             return self.refuse_frame(conn, Some(id), Refusal::Draining, io);
         }
-        if session.state.dedup.is_repeated(id, now, &self.hasher, self.shared.limits.dedup_window) {
-            self.metrics.duplicates.increment();
-            return self.write(conn, io, |out| protocol::write_sent(out, id));
-        }
-        let at_ms = self.shared.wall_ms(now);
-        let expires = now + self.shared.message_ttl;
-        let message = |kind| Message::new(id, &session.user, at_ms, body, now, expires, kind);
-        let sent = match to {
-            Address::User(user) => self.route(user, message(Kind::Direct), io).map_err(Refusal::from),
-            Address::Group(group) => {
-                let (home, session_ref) = (self.home(group, io), SessionRef { shard: io.shard(), conn });
-                if io.congested(home) {
-                    Err(Refusal::Overloaded)
-                } else {
-                    let (group, from) = (Arc::from(&**group), Arc::clone(&session.user));
-                    let (id, message) = (id.into(), message(Kind::Group));
-                    io.post(home, Mail::SendToGroup { group, from, session: session_ref, id, message });
-                    Ok(())
-                }
+        match session.state.dedup.look_up(id, now, &self.hasher, self.shared.limits.dedup_window) {
+            Repetition::New => {}
+            Repetition::Undecided => return self.refuse_frame(conn, Some(id), Refusal::Overloaded, io),
+            Repetition::Repeated => {
+                self.metrics.duplicates.increment();
+                return self.write(conn, io, |out| protocol::write_sent(out, id));
             }
+        }
+        let (at_ms, expires) = (self.shared.wall_ms(now), now + self.shared.message_ttl);
+        let number = self.number(now, io.shard());
+        let message =
+            |kind| Message::new(id, &session.user, at_ms, body, now, expires, kind).numbered(number);
+        let sent = match to {
+            Address::User(user) => self.accept(session, id, user, message(Kind::Direct), io),
+            Address::Group(group) => self.ask_group(session, id, group, message(Kind::Group), io),
         };
         match sent {
-            Ok(()) => session.state.dedup.remember(id, now, &self.hasher, self.shared.limits.dedup_ids),
-            Err(refusal) => return self.refuse_frame(conn, Some(id), refusal, io),
+            Ok(is_accepted) => {
+                let (limits, is_undecided) = (&self.shared.limits, self.durable.is_some());
+                session.state.dedup.remember(id, now, &self.hasher, limits.dedup_ids, is_undecided);
+                if is_accepted {
+                    self.write(conn, io, |out| protocol::write_sent(out, id));
+                }
+            }
+            Err(refusal) => self.refuse_frame(conn, Some(id), refusal, io),
         }
-        // For a group its home answers.
-        if let Address::User(_) = to {
-            self.write(conn, io, |out| protocol::write_sent(out, id));
+    }
+
+    /// Hands a message to the group's home, which answers. Never true: see [`Shard::accept`].
+    fn ask_group(
+        &mut self,
+        session: &mut Session,
+        id: &str,
+        group: &str,
+        message: Message,
+        io: &mut Io<Mail>,
+    ) -> Result<bool, Refusal> {
+        let home = self.home(group, io);
+        if io.congested(home) {
+            return Err(Refusal::Overloaded);
         }
+        if self.durable.is_some() {
+            session.unconfirmed += 1;
+        }
+        let session_ref = SessionRef { shard: io.shard(), conn: session.conn };
+        let mail = Mail::SendToGroup {
+            group: group.into(),
+            from: Arc::clone(&session.user),
+            device: Arc::clone(&session.device),
+            session: session_ref,
+            id: id.into(),
+            message: Arc::new(message),
+        };
+        io.post(home, mail);
+        Ok(false)
     }
 
     /// Sends a message to all sessions of a user, or to the home that keeps it, or lets it wait for the answer where that is.
@@ -238,9 +236,10 @@ impl Shard {
         &mut self,
         user: &str,
         message: Arc<Message>,
+        recipient: u32,
         io: &mut Io<Mail>,
     ) -> Result<(), Blocked> {
-        match self.routes.look_up(user, &message) {
+        match self.routes.look_up(user, &message, recipient) {
             Route::Known(user, sessions) => {
                 let is_congested = match &*sessions {
                     [] => io.congested(self.home(&user, io)),
@@ -250,7 +249,7 @@ impl Shard {
                     return Err(Blocked::Congested);
                 }
                 self.metrics.cache_hits.increment();
-                self.dispatch(&user, &sessions, message, io);
+                self.dispatch(&user, &sessions, &message, recipient, io);
             }
             Route::Asked => self.metrics.cache_misses.increment(),
             Route::Ask(user) => {
@@ -271,19 +270,22 @@ impl Shard {
         &mut self,
         user: &Arc<str>,
         sessions: &[SessionRef],
-        message: Arc<Message>,
+        message: &Arc<Message>,
+        recipient: u32,
         io: &mut Io<Mail>,
     ) {
-        self.metrics.accepted.add(sessions.len().max(1) as u64);
+        let deliveries = sessions.len().max(1);
+        self.metrics.accepted.add(deliveries as u64);
         if sessions.len() > 1 {
             self.metrics.multi_device.add(sessions.len() as u64);
         }
+        let owed = || Owed::new(Arc::clone(message), recipient, deliveries);
         if sessions.is_empty() {
-            return self.keep(user, None, message, io);
+            return self.keep(user, None, owed(), io);
         }
         for session in sessions {
-            let (user, message) = (Arc::clone(user), Arc::clone(&message));
-            io.post(session.shard, Mail::Deliver { user, conn: session.conn, message });
+            let (user, owed) = (Arc::clone(user), owed());
+            io.post(session.shard, Mail::Deliver { user, conn: session.conn, owed });
         }
     }
 
@@ -292,53 +294,27 @@ impl Shard {
         &mut self,
         user: &Arc<str>,
         session: Option<SessionRef>,
-        message: Arc<Message>,
+        owed: Owed,
         io: &mut Io<Mail>,
     ) {
-        io.post(self.home(user, io), Mail::Keep { user: Arc::clone(user), session, message });
+        io.post(self.home(user, io), Mail::Keep { user: Arc::clone(user), session, owed });
     }
 
     /// The home has answered where a user is.
     pub(super) fn learn(&mut self, user: &Arc<str>, sessions: &Arc<[SessionRef]>, io: &mut Io<Mail>) {
-        for message in self.routes.learn(user, sessions) {
-            self.dispatch(user, sessions, message, io);
+        for (message, recipient) in self.routes.learn(user, sessions) {
+            self.dispatch(user, sessions, &message, recipient, io);
         }
     }
 
-    /// A delivery has reached the session's shard: injected faults act here.
-    pub(super) fn deliver(&mut self, user: Arc<str>, conn: ConnId, message: Arc<Message>, io: &mut Io<Mail>) {
-        if self.injector.loses(io.now()) {
-            return self.metrics.fail(message.kind, FailReason::Test);
-        }
-        if let Some(due) = self.injector.holds(message.accepted).filter(|due| *due > io.now())
-            && self.held.len() < self.shared.limits.held_max
-        {
-            self.held_before += 1;
-            self.metrics.in_flight.add(1);
-            let order = std::cmp::Reverse((due, self.held_before));
-            return self.held.push(Held { order, user, conn, message });
-        }
-        self.deliver_now(&user, conn, message, io);
-    }
-
-    /// Releases what was held long enough.
-    pub(super) fn release_held(&mut self, io: &mut Io<Mail>) {
-        while self.held.peek().is_some_and(|held| held.due() <= io.now()) {
-            if let Some(held) = self.held.pop() {
-                self.metrics.in_flight.add(-1);
-                self.deliver_now(&held.user, held.conn, held.message, io);
-            }
-        }
-    }
-
-    fn deliver_now(&mut self, user: &Arc<str>, conn: ConnId, message: Arc<Message>, io: &mut Io<Mail>) {
+    pub(super) fn deliver_now(&mut self, user: &Arc<str>, conn: ConnId, owed: Owed, io: &mut Io<Mail>) {
         let waiting_max = self.shared.limits.waiting_max;
         match self.conn_mut(conn) {
             // Only for as long as the state is on its way here, so bounded by the mail that overtakes it.
-            Some(Conn::Attaching(attaching)) => attaching.parked.push(message),
+            Some(Conn::Attaching(attaching)) => attaching.parked.push(owed),
             Some(Conn::Open(open)) if open.session.closing.is_none() => {
                 let is_slow = open.session.state.waiting.len() >= waiting_max + open.session.backlog;
-                open.session.state.waiting.push_back(message);
+                open.session.state.waiting.push_back(owed);
                 self.metrics.in_flight.add(1);
                 if is_slow {
                     return self.close(conn, CloseReason::SlowReader, 1013, "deliveries are not taken", io);
@@ -346,8 +322,10 @@ impl Shard {
                 self.pump_conn(conn, io);
             }
             _ => {
-                let session = SessionRef { shard: io.shard(), conn };
-                self.keep(user, Some(session), message, io);
+                if let Err(owed) = self.deliver_to_lingering(conn, owed) {
+                    let session = SessionRef { shard: io.shard(), conn };
+                    self.keep(user, Some(session), owed, io);
+                }
             }
         }
     }
@@ -365,7 +343,7 @@ impl Shard {
         let (window, backlog_max) = (limits.window, limits.backlog_bytes_max);
         while io.backlog(session.conn) < backlog_max {
             let Some(unacked) = session.state.next_to_write(io.now(), window) else { break };
-            let (seq, message) = (unacked.seq, Arc::clone(&unacked.message));
+            let (seq, message) = (unacked.seq, unacked.message.clone());
             self.write_delivery(session.conn, session.deflate, seq, &message, io);
         }
         session.backlog = session.backlog.min(session.state.waiting.len());
@@ -382,8 +360,11 @@ impl Shard {
             // Nobody can have received what was never sent.
             return self.refuse_frame(session.conn, None, Refusal::BadFrame, io);
         }
-        let (now, metrics) = (io.now(), &self.metrics);
+        let (now, metrics, durable) = (io.now(), &self.metrics, &mut self.durable);
         session.state.acknowledge(seq, |message| {
+            if let Some(durable) = durable.as_mut() {
+                durable.settle(message.debt());
+            }
             let kind = message.kind as usize;
             metrics.delivered[kind].increment();
             metrics.latency[kind].observe(seconds(now.since(message.accepted)), &LATENCY_BOUNDS);
@@ -434,43 +415,6 @@ impl Shard {
         io.set_timer(next.min(expires), timer_key(Timer::Heartbeat, conn));
     }
 
-    fn ask_membership(&mut self, session: &Session, group: String, join: bool, io: &mut Io<Mail>) {
-        let (user, session) =
-            (Arc::clone(&session.user), SessionRef { shard: io.shard(), conn: session.conn });
-        io.post(self.home(&group, io), Mail::Membership { group: group.into(), user, session, join });
-    }
-
-    pub(super) fn membership(
-        &mut self,
-        group: Arc<str>,
-        user: Arc<str>,
-        session: SessionRef,
-        join: bool,
-        io: &mut Io<Mail>,
-    ) {
-        let home = self.home(&user, io);
-        let outcome = if join {
-            self.groups.join(&group, user, home).map(|()| true)
-        } else {
-            self.groups.leave(&group, &user, home);
-            Ok(false)
-        };
-        io.post(session.shard, Mail::MembershipIs { conn: session.conn, group, outcome });
-    }
-
-    pub(super) fn membership_is(
-        &mut self,
-        conn: ConnId,
-        group: &str,
-        outcome: Result<bool, Refusal>,
-        io: &mut Io<Mail>,
-    ) {
-        match outcome {
-            Ok(joined) => self.write(conn, io, |out| protocol::write_membership(out, joined, group)),
-            Err(refusal) => self.refuse_frame(conn, None, refusal, io),
-        }
-    }
-
     pub(super) fn group_sent(
         &mut self,
         conn: ConnId,
@@ -478,19 +422,16 @@ impl Shard {
         outcome: Result<(), Refusal>,
         io: &mut Io<Mail>,
     ) {
-        match outcome {
-            Ok(()) => self.write(conn, io, |out| protocol::write_sent(out, id)),
-            Err(refusal) => {
-                let hasher = self.hasher.clone();
-                if let Some(open) = self.open_mut(conn) {
-                    open.session.state.dedup.forget(id, &hasher);
-                    self.refuse_frame(conn, Some(id), refusal, io);
-                }
-            }
-        }
+        self.confirm(conn, id, outcome, io);
     }
 
-    fn refuse_frame(&mut self, conn: ConnId, id: Option<&str>, refusal: Refusal, io: &mut Io<Mail>) {
+    pub(super) fn refuse_frame(
+        &mut self,
+        conn: ConnId,
+        id: Option<&str>,
+        refusal: Refusal,
+        io: &mut Io<Mail>,
+    ) {
         self.metrics.refused.increment();
         self.write(conn, io, |out| protocol::write_error(out, id, refusal));
     }
@@ -525,7 +466,7 @@ impl Shard {
     }
 
     /// Appends one text frame to what leaves for `conn` at the end of the step.
-    fn write(&mut self, conn: ConnId, io: &mut Io<Mail>, payload: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn write(&mut self, conn: ConnId, io: &mut Io<Mail>, payload: impl FnOnce(&mut Vec<u8>)) {
         if let Some(out) = io.send(conn) {
             self.scratch.clear();
             payload(&mut self.scratch);
@@ -574,9 +515,6 @@ impl Shard {
         });
         self.metrics.closed[reason as usize].increment();
         self.metrics.active_connections.add(-1);
-        self.metrics.in_flight.add(-(session.state.owed() as i64));
-        let session_ref = SessionRef { shard: io.shard(), conn: session.conn };
-        let home = self.home(&session.user, io);
-        io.post(home, Mail::Detached { user: session.user, session: session_ref, state: session.state });
+        self.linger_or_go_home(session, io);
     }
 }

@@ -5,6 +5,7 @@
 
 use super::groups::Part;
 use super::mail::{Mail, SessionRef};
+use super::owed::Owed;
 use super::protocol::{Message, Refusal};
 use super::shard::Shard;
 use crate::metrics::{FANOUT_BOUNDS, FailReason, Kind};
@@ -33,6 +34,8 @@ struct Fanout {
     from: Arc<str>,
     message: Arc<Message>,
     members: Arc<[Arc<str>]>,
+    /// The number of the first of them among all recipients.
+    first: u32,
     next: usize,
 }
 
@@ -59,26 +62,52 @@ impl Fanouts {
 }
 
 impl Shard {
-    /// The group's home takes responsibility for a message and hands it to the homes of its members.
+    /// The group's home takes responsibility for a message, or refuses it.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one piece of mail")]
     pub(super) fn send_to_group(
         &mut self,
         group: &str,
-        from: &Arc<str>,
+        from: Arc<str>,
+        device: Arc<str>,
         session: SessionRef,
         id: Box<str>,
-        message: &Arc<Message>,
+        message: Arc<Message>,
         io: &mut Io<Mail>,
     ) {
-        let outcome = self.group_parts(group, from, io).map(|parts| {
-            let members: usize = parts.iter().map(|part| part.members.len()).sum();
-            self.metrics.group_fanout.observe((members - 1) as f64, &FANOUT_BOUNDS);
-            self.fanouts.outstanding += members;
-            for Part { home, members } in parts {
-                let (from, message) = (Arc::clone(from), Arc::clone(message));
-                io.post(home, Mail::FanOut { from, message, members });
+        let accepted = match self.group_parts(group, &from, io) {
+            Ok(parts) => {
+                let members: usize = parts.iter().map(|part| part.members.len()).sum();
+                let accepted = self.accept_for_group(session, from, device, id, message, parts, io);
+                if accepted.is_ok() {
+                    self.metrics.group_fanout.observe((members - 1) as f64, &FANOUT_BOUNDS);
+                    self.fanouts.outstanding += members;
+                }
+                accepted
             }
-        });
-        io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome });
+            Err(refusal) => Err((id, refusal)),
+        };
+        if let Err((id, refusal)) = accepted {
+            io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome: Err(refusal) });
+        }
+    }
+
+    /// Hands an accepted message to the homes of the group's members, and confirms it.
+    pub(super) fn hand_out(
+        &mut self,
+        session: SessionRef,
+        from: Arc<str>,
+        id: Box<str>,
+        message: &Arc<Message>,
+        parts: Vec<Part>,
+        io: &mut Io<Mail>,
+    ) {
+        let mut next = 0;
+        for Part { home, members } in parts {
+            let (from, message, first) = (Arc::clone(&from), Arc::clone(message), next);
+            next += members.len() as u32;
+            io.post(home, Mail::FanOut { from, message, members, first });
+        }
+        io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome: Ok(()) });
     }
 
     fn group_parts(&mut self, group: &str, from: &str, io: &Io<Mail>) -> Result<Vec<Part>, Refusal> {
@@ -98,9 +127,10 @@ impl Shard {
         from: Arc<str>,
         message: Arc<Message>,
         members: Arc<[Arc<str>]>,
+        first: u32,
     ) {
         self.metrics.fanout_backlog.add(members.len() as i64);
-        self.fanouts.queue.push_back(Fanout { group_home, from, message, members, next: 0 });
+        self.fanouts.queue.push_back(Fanout { group_home, from, message, members, first, next: 0 });
     }
 
     /// The members' home has worked off so many.
@@ -129,7 +159,8 @@ impl Shard {
         let begin = fanout.next;
         for member in fanout.members.iter().skip(begin).take(portion) {
             if *member != fanout.from {
-                match self.route(member, Arc::clone(&fanout.message), io) {
+                let recipient = fanout.first + fanout.next as u32;
+                match self.route(member, Arc::clone(&fanout.message), recipient, io) {
                     Ok(()) => {}
                     Err(Blocked::Congested) => {
                         self.fanouts.blocked = true;
@@ -138,7 +169,8 @@ impl Shard {
                     // A member whose queues are full misses the message; the others must not.
                     Err(Blocked::Parked) => {
                         self.metrics.accepted.increment();
-                        self.metrics.fail(Kind::Group, FailReason::QueueFull);
+                        let owed = Owed::new(Arc::clone(&fanout.message), recipient, 1);
+                        self.fail(Kind::Group, FailReason::QueueFull, owed.debt());
                     }
                 }
             }

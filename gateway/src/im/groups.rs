@@ -59,6 +59,14 @@ impl Groups {
         Ok(())
     }
 
+    /// A member who was one before; above the bound too. `home` is the user's home.
+    pub(crate) fn recover(&mut self, group: &Arc<str>, user: Arc<str>, home: ShardIndex) {
+        let members_max = std::mem::replace(&mut self.members_max, usize::MAX);
+        // Without a bound nobody is refused.
+        let _ = self.join(group, user, home);
+        self.members_max = members_max;
+    }
+
     /// `home` is the user's home.
     pub(crate) fn leave(&mut self, name: &str, user: &str, home: ShardIndex) {
         let Some(group) = self.groups.get_mut(name) else { return };

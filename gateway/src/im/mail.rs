@@ -1,6 +1,8 @@
 //! What shards, and the edge, tell each other.
 
 use super::faults::{Change, Faults};
+use super::owed::Owed;
+use super::persist::Op;
 use super::protocol::{Message, Refusal};
 use super::session::SessionState;
 use crate::auth::Verifier;
@@ -42,7 +44,7 @@ pub enum Mail {
         /// State of the device's last session, or a fresh one.
         state: Box<SessionState>,
         /// The user's offline queue, oldest first.
-        queued: VecDeque<Arc<Message>>,
+        queued: VecDeque<Owed>,
         /// Whether the user has other connected devices.
         several: bool,
     },
@@ -91,7 +93,7 @@ pub enum Mail {
         /// The session's connection.
         conn: ConnId,
         /// The message.
-        message: Arc<Message>,
+        owed: Owed,
     },
     /// To the user's home: keep it for the user; `session` is where it was to be delivered and was not.
     Keep {
@@ -100,7 +102,7 @@ pub enum Mail {
         /// The session that is gone; `None`: no device was connected, or none acknowledges.
         session: Option<SessionRef>,
         /// The message.
-        message: Arc<Message>,
+        owed: Owed,
     },
     /// To the group's home.
     Membership {
@@ -128,6 +130,8 @@ pub enum Mail {
         group: Arc<str>,
         /// The sender's user name.
         from: Arc<str>,
+        /// The sender's device.
+        device: Arc<str>,
         /// The sender's session.
         session: SessionRef,
         /// The sender's id, JSON text.
@@ -143,6 +147,8 @@ pub enum Mail {
         message: Arc<Message>,
         /// Members at home there.
         members: Arc<[Arc<str>]>,
+        /// The number of the first of them among all recipients.
+        first: u32,
     },
     /// To the group's home: so many members have been served.
     FannedOut(usize),
@@ -154,6 +160,22 @@ pub enum Mail {
         id: Box<str>,
         /// Taken, or refused.
         outcome: Result<(), Refusal>,
+    },
+    /// To the edge: keep this across a crash.
+    Persist {
+        /// Grows by one with each piece of this shard's mail.
+        ticket: u64,
+        /// What to keep, in order.
+        ops: Vec<Op>,
+        /// Whether somebody waits for the answer.
+        is_awaited: bool,
+    },
+    /// From the edge: everything up to a ticket is kept, or nothing after the last that was.
+    Persisted {
+        /// The last ticket answered.
+        up_to: u64,
+        /// False: the store has failed, and takes nothing more.
+        is_kept: bool,
     },
     /// To every shard: change the injected faults, if anything is to change, and answer with what is in force.
     Fault {

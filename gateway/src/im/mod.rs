@@ -8,6 +8,11 @@
 //! sender's shard straight to the recipient's; the home is asked only where no route is known. A message to a group goes from
 //! the group's home once to each shard that is home to members, and from there to their sessions (`fanout`).
 //!
+//! # What survives a crash
+//!
+//! With a store, what must be kept leaves as plain data (`persist`) and comes back as "kept up to here" (`durable`); `ledger` and
+//! `records` say what rows that means and what the rows mean at the next start. Nothing is confirmed or delivered before.
+//!
 //! # Why nothing overtakes
 //!
 //! Mail between two shards keeps its order, mail over two different ways does not. So a route never changes under way:
@@ -18,17 +23,26 @@
 mod connection;
 mod dedup;
 mod delivery;
+mod durable;
 mod fanout;
 pub mod faults;
 mod groups;
+mod held;
+pub mod image;
+pub mod ledger;
 pub mod mail;
+mod membership;
+mod owed;
+pub mod persist;
 pub mod protocol;
+pub mod records;
+mod recovery;
 mod registry;
 mod routes;
 mod session;
 mod shard;
 
-pub use shard::{Shard, Shared};
+pub use shard::{Shard, Shared, home_of};
 
 /// Keyed hashing that is the same in every run of the same seed, and not known to those who choose the names.
 pub(crate) type SeededState = ahash::RandomState;

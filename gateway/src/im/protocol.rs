@@ -1,10 +1,11 @@
 //! The frames of `im.v1`: text, one JSON object each. PROTOCOL.md describes them.
 
+use super::persist::Kept;
 use crate::metrics::Kind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use wire::time::Time;
 use wire::ws::deflate::{Deflater, PAYLOAD_BYTES_MIN};
 use wire::ws::extension::Deflate;
@@ -78,6 +79,9 @@ pub enum Refusal {
     /// A queue inside the gateway is full; send again later.
     #[error("the gateway is overloaded; send again later")]
     Overloaded,
+    /// The store does not work; nothing is accepted that could be lost.
+    #[error("the gateway cannot store messages; send again later, or elsewhere")]
+    Unavailable,
     /// The gateway is shutting down; connect again.
     #[error("the gateway is shutting down; connect again")]
     Draining,
@@ -94,6 +98,7 @@ impl Refusal {
             Refusal::NotMember => "not_member",
             Refusal::GroupFull => "group_full",
             Refusal::Overloaded => "overloaded",
+            Refusal::Unavailable => "unavailable",
             Refusal::Draining => "draining",
         }
     }
@@ -154,6 +159,8 @@ pub struct Message {
     tail: Box<str>,
     /// The same, compressed once for all who take it so; empty if that does not pay.
     deflated: OnceLock<Box<[u8]>>,
+    /// Its number in the store; 0: it is not kept there.
+    pub number: u64,
     /// When the gateway took responsibility.
     pub accepted: Time,
     /// From then on it is not kept for an absent user any more.
@@ -172,10 +179,10 @@ impl Message {
         accepted: Time,
         expires: Time,
         kind: Kind,
-    ) -> Arc<Message> {
+    ) -> Message {
         let from = json_string(&format!("user:{from}"));
         let tail = format!(",\"id\":{id},\"from\":{from},\"at\":{at_ms},\"body\":{body}}}").into();
-        Arc::new(Message { tail, deflated: OnceLock::new(), accepted, expires, kind })
+        Message { tail, deflated: OnceLock::new(), number: 0, accepted, expires, kind }
     }
 
     /// What follows the head of the `message` frame, compressed by whichever shard asks first; `None` if that does not pay.
@@ -189,6 +196,23 @@ impl Message {
             let _ = self.deflated.set(deflated.into());
         }
         self.deflated.get().map(|deflated| &**deflated).filter(|deflated| !deflated.is_empty())
+    }
+
+    /// The same message under a number in the store.
+    pub(crate) fn numbered(self, number: u64) -> Message {
+        Message { number, ..self }
+    }
+
+    /// A message as it was kept.
+    pub(crate) fn recovered(kept: &Kept, accepted: Time, expires: Time) -> Message {
+        let kind = if kept.is_group { Kind::Group } else { Kind::Direct };
+        let (tail, deflated) = (kept.tail.clone(), OnceLock::new());
+        Message { tail, deflated, number: kept.number, accepted, expires, kind }
+    }
+
+    /// What follows the number in the frame that delivers it.
+    pub(crate) fn tail(&self) -> &str {
+        &self.tail
     }
 }
 

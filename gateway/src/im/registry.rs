@@ -1,7 +1,9 @@
 //! The users whose home is this shard: where their sessions are, what waits for them, and how a route changes.
 
 use super::mail::{Mail, SessionRef};
-use super::protocol::Message;
+use super::owed::Owed;
+use super::persist::Op;
+use super::recovery::Duties;
 use super::session::SessionState;
 use super::{Map, SeededState};
 use crate::config::Limits;
@@ -15,17 +17,20 @@ use wire::time::Time;
 /// The users of one home shard.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    users: Map<Arc<str>, User>,
-    limits: Limits,
-    metrics: Arc<ShardMetrics>,
+    pub(super) users: Map<Arc<str>, User>,
+    pub(super) limits: Limits,
+    pub(super) metrics: Arc<ShardMetrics>,
     /// Messages in all offline queues here.
-    queued: usize,
+    pub(super) queued: usize,
+    /// Number that a new session counts from.
+    pub(super) seq_first: u64,
+    pub(super) duties: Duties,
 }
 
 #[derive(Debug, Default)]
-struct User {
-    devices: Vec<Device>,
-    offline: VecDeque<Arc<Message>>,
+pub(super) struct User {
+    pub(super) devices: Vec<Device>,
+    pub(super) offline: VecDeque<Owed>,
     /// The route as last told to other shards.
     told: Arc<[SessionRef]>,
     /// Who was told it, one bit per shard.
@@ -39,15 +44,15 @@ struct User {
 }
 
 #[derive(Debug)]
-struct Device {
-    name: Arc<str>,
+pub(super) struct Device {
+    pub(super) name: Arc<str>,
     /// Its session, or the last one it had.
-    session: SessionRef,
-    state: DeviceState,
+    pub(super) session: SessionRef,
+    pub(super) state: DeviceState,
 }
 
 #[derive(Debug)]
-enum DeviceState {
+pub(super) enum DeviceState {
     Attached,
     /// Attached, and told to end.
     Evicting,
@@ -69,7 +74,25 @@ pub(crate) const SHARDS_MAX: usize = 64;
 
 impl Registry {
     pub(crate) fn new(limits: Limits, metrics: Arc<ShardMetrics>, hasher: SeededState) -> Registry {
-        Registry { users: Map::with_hasher(hasher), limits, metrics, queued: 0 }
+        Registry {
+            users: Map::with_hasher(hasher),
+            limits,
+            metrics,
+            queued: 0,
+            seq_first: 0,
+            duties: Duties::default(),
+        }
+    }
+
+    /// What must be kept since the last call, and what waits for it.
+    pub(crate) fn take_duties(&mut self) -> (Vec<Op>, Vec<(ShardIndex, Mail)>) {
+        let outbox = self.duties.outbox.as_mut().map(std::mem::take).unwrap_or_default();
+        (outbox.ops, outbox.held)
+    }
+
+    /// Whether [`Registry::take_duties`] would give anything.
+    pub(crate) fn has_duties(&self) -> bool {
+        self.duties.outbox.as_ref().is_some_and(|outbox| !outbox.ops.is_empty() || !outbox.held.is_empty())
     }
 
     pub(crate) fn attach(
@@ -124,7 +147,7 @@ impl Registry {
         &mut self,
         user: &Arc<str>,
         session: Option<SessionRef>,
-        message: Arc<Message>,
+        owed: Owed,
         io: &mut Io<Mail>,
     ) {
         let record = self.users.entry(Arc::clone(user)).or_default();
@@ -134,25 +157,25 @@ impl Registry {
             Some((DeviceState::Detached { state, .. }, _))
                 if others && state.owed() < self.limits.waiting_max =>
             {
-                state.waiting.push_back(message);
+                state.waiting.push_back(owed);
                 self.metrics.in_flight.add(1);
             }
             Some((DeviceState::Attached | DeviceState::Evicting, session)) => {
-                let mail = Mail::Deliver { user: Arc::clone(user), conn: session.conn, message };
+                let mail = Mail::Deliver { user: Arc::clone(user), conn: session.conn, owed };
                 io.post(session.shard, mail);
             }
-            _ => self.queue(user, message),
+            _ => self.queue(user, owed),
         }
     }
 
-    fn queue(&mut self, user: &Arc<str>, message: Arc<Message>) {
+    fn queue(&mut self, user: &Arc<str>, owed: Owed) {
         let record = self.users.entry(Arc::clone(user)).or_default();
         if record.offline.len() >= self.limits.offline_per_user_max || self.queued >= self.limits.offline_max
         {
-            self.metrics.fail(message.kind, FailReason::QueueFull);
-            return;
+            self.metrics.fail(owed.kind, FailReason::QueueFull);
+            return self.duties.settle(&owed);
         }
-        record.offline.push_back(message);
+        record.offline.push_back(owed);
         self.queued += 1;
         self.metrics.offline_queue.set(self.queued);
     }
@@ -171,8 +194,7 @@ impl Registry {
             match device {
                 Some(device) if matches!(device.state, DeviceState::Attached) => {
                     device.state = DeviceState::Evicting;
-                    io.post(device.session.shard, Mail::Evict(device.session.conn));
-                    return;
+                    return self.duties.post(device.session.shard, Mail::Evict(device.session.conn), io);
                 }
                 Some(device) if matches!(device.state, DeviceState::Evicting) => return,
                 // As many as there may be are connected: the first of them goes.
@@ -180,7 +202,7 @@ impl Registry {
                     let first = &mut record.devices[0];
                     if matches!(first.state, DeviceState::Attached) {
                         first.state = DeviceState::Evicting;
-                        io.post(first.session.shard, Mail::Evict(first.session.conn));
+                        self.duties.post(first.session.shard, Mail::Evict(first.session.conn), io);
                     }
                     return;
                 }
@@ -206,58 +228,79 @@ impl Registry {
     fn complete(&mut self, user: &Arc<str>, known: Option<usize>, io: &mut Io<Mail>) {
         let Some(record) = self.users.get_mut(user) else { return };
         let Some(Attaching { device, session, resume }) = record.attaching.pop_front() else { return };
+        let mut is_new = false;
         let mut state = match known {
             Some(index) => record.devices[index].begin(session),
             None => {
-                let orphans = record.make_room(self.limits.devices_max);
+                let (forgotten, orphans) = record.make_room(self.limits.devices_max);
+                if let Some(forgotten) = forgotten {
+                    self.duties.device(user, &forgotten, false);
+                }
                 record.devices.push(Device {
                     name: Arc::clone(&device),
                     session,
                     state: DeviceState::Attached,
                 });
                 self.metrics.in_flight.add(-signed(orphans.len()));
-                for message in orphans {
-                    self.queue(user, message);
+                for owed in orphans {
+                    self.queue(user, owed);
                 }
-                Box::default()
+                is_new = true;
+                Box::new(SessionState { seq: self.seq_first, ..SessionState::default() })
             }
         };
         self.metrics.in_flight.add(-signed(state.owed()));
         let Some(record) = self.users.get_mut(user) else { return };
-        let metrics = &self.metrics;
+        let (metrics, duties) = (&self.metrics, &mut self.duties);
         if let Some(resume) = resume {
             // Arrived before the connection broke, acknowledged now; the time it took says nothing of the gateway.
-            state.acknowledge(resume, |message| metrics.delivered[message.kind as usize].increment());
+            state.acknowledge(resume, |owed| {
+                metrics.delivered[owed.kind as usize].increment();
+                duties.settle(owed);
+            });
         }
         let mut queued = std::mem::take(&mut record.offline);
         self.queued -= queued.len();
         let now = io.now();
-        queued.retain(|message| {
-            let is_kept = message.expires > now;
+        queued.retain(|owed| {
+            let is_kept = owed.expires > now;
             if !is_kept {
                 metrics.expired.increment();
+                duties.settle(owed);
             }
             is_kept
         });
         self.metrics.offline_queue.set(self.queued);
         let several = record.devices.iter().filter(|device| device.is_attached()).count() > 1;
         let (user, conn) = (Arc::clone(user), session.conn);
-        io.post(session.shard, Mail::Attached { conn, user, device, state, queued, several });
+        if is_new {
+            duties.device(&user, &device, true);
+        }
+        let mail = Mail::Attached { conn, user, device, state, queued, several };
+        if is_new {
+            // Whoever is told that this device is connected may rely on its being known after a crash.
+            duties.post(session.shard, mail, io);
+        } else {
+            io.post(session.shard, mail);
+        }
     }
 
     /// Ends what has been kept too long: sessions whose device does not come back, messages nobody fetched.
     pub(crate) fn sweep(&mut self, io: &mut Io<Mail>) {
         let now = io.now();
-        let mut orphaned: Vec<(Arc<str>, Arc<Message>)> = Vec::new();
+        let mut orphaned: Vec<(Arc<str>, Owed)> = Vec::new();
         for (name, record) in &mut self.users {
             let session_ttl = self.limits.session_ttl;
             for device in record.devices.extract_if(.., |device| device.is_over(now, session_ttl)) {
+                self.duties.device(name, &device.name, false);
                 let owed = device.into_owed();
                 self.metrics.in_flight.add(-signed(owed.len()));
                 orphaned.extend(owed.into_iter().map(|message| (Arc::clone(name), message)));
             }
-            while record.offline.front().is_some_and(|message| message.expires <= now) {
-                record.offline.pop_front();
+            while record.offline.front().is_some_and(|owed| owed.expires <= now) {
+                if let Some(owed) = record.offline.pop_front() {
+                    self.duties.settle(&owed);
+                }
                 self.queued -= 1;
                 self.metrics.expired.increment();
             }
@@ -296,17 +339,20 @@ impl User {
     }
 
     /// Forgets the device that has been away longest, if there are too many, and gives what it was owed.
-    fn make_room(&mut self, devices_max: usize) -> Vec<Arc<Message>> {
+    fn make_room(&mut self, devices_max: usize) -> (Option<Arc<str>>, Vec<Owed>) {
         if self.devices.len() < devices_max {
-            return Vec::new();
+            return (None, Vec::new());
         }
         let away = |(index, device): (usize, &Device)| match &device.state {
             DeviceState::Detached { since, .. } => Some((*since, index)),
             DeviceState::Attached | DeviceState::Evicting => None,
         };
         match self.devices.iter().enumerate().filter_map(away).min() {
-            Some((_, index)) => self.devices.remove(index).into_owed(),
-            None => Vec::new(),
+            Some((_, index)) => {
+                let device = self.devices.remove(index);
+                (Some(Arc::clone(&device.name)), device.into_owed())
+            }
+            None => (None, Vec::new()),
         }
     }
 
@@ -334,7 +380,7 @@ impl Device {
     }
 
     /// What the device was owed when it disconnected, oldest first.
-    fn into_owed(self) -> Vec<Arc<Message>> {
+    fn into_owed(self) -> Vec<Owed> {
         match self.state {
             DeviceState::Detached { state, .. } => {
                 state.unacked.into_iter().map(|unacked| unacked.message).chain(state.waiting).collect()
@@ -357,6 +403,6 @@ fn shards(set: u64) -> impl Iterator<Item = ShardIndex> {
     (0..SHARDS_MAX).filter(move |shard| set & (1 << shard) != 0)
 }
 
-fn signed(count: usize) -> i64 {
+pub(super) fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -27,7 +27,7 @@ pub(crate) enum Route {
 #[derive(Debug)]
 pub(crate) struct Routes {
     known: LruCache<Arc<str>, Arc<[SessionRef]>, SeededState>,
-    asked: Map<Arc<str>, Vec<Arc<Message>>>,
+    asked: Map<Arc<str>, Vec<(Arc<Message>, u32)>>,
     parked_max: usize,
 }
 
@@ -40,8 +40,8 @@ impl Routes {
         Routes { known, asked: Map::with_hasher(hasher), parked_max }
     }
 
-    /// Where `message` goes; it is kept here while the route is asked for.
-    pub(crate) fn look_up(&mut self, user: &str, message: &Arc<Message>) -> Route {
+    /// Where `message` goes, whose recipient number `recipient` the user is; it is kept here while the route is asked for.
+    pub(crate) fn look_up(&mut self, user: &str, message: &Arc<Message>, recipient: u32) -> Route {
         if let Some((user, sessions)) = self.known.get_key_value(user) {
             return Route::Known(Arc::clone(user), Arc::clone(sessions));
         }
@@ -49,19 +49,23 @@ impl Routes {
             if parked.len() >= self.parked_max {
                 return Route::Full;
             }
-            parked.push(Arc::clone(message));
+            parked.push((Arc::clone(message), recipient));
             return Route::Asked;
         }
         if self.asked.len() >= ASKED_MAX {
             return Route::Full;
         }
         let user: Arc<str> = user.into();
-        self.asked.insert(Arc::clone(&user), vec![Arc::clone(message)]);
+        self.asked.insert(Arc::clone(&user), vec![(Arc::clone(message), recipient)]);
         Route::Ask(user)
     }
 
     /// Remembers the answer and gives back what waited for it.
-    pub(crate) fn learn(&mut self, user: &Arc<str>, sessions: &Arc<[SessionRef]>) -> Vec<Arc<Message>> {
+    pub(crate) fn learn(
+        &mut self,
+        user: &Arc<str>,
+        sessions: &Arc<[SessionRef]>,
+    ) -> Vec<(Arc<Message>, u32)> {
         self.known.put(Arc::clone(user), Arc::clone(sessions));
         self.asked.remove(user).unwrap_or_default()
     }

@@ -3,9 +3,8 @@
 //! The state outlives the connection: it moves to the user's home when the device disconnects and back when it returns.
 
 use super::dedup::Dedup;
-use super::protocol::Message;
+use super::owed::Owed;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 use wire::time::Time;
 
@@ -15,7 +14,7 @@ pub(crate) struct Unacked {
     /// Its number in the session.
     pub seq: u64,
     /// What was delivered.
-    pub message: Arc<Message>,
+    pub message: Owed,
     /// When it was last written.
     pub written: Time,
     /// How often it was written.
@@ -30,7 +29,7 @@ pub struct SessionState {
     /// Written, oldest number first.
     pub(crate) unacked: VecDeque<Unacked>,
     /// Owed and not written yet, because the window is full or the device was away.
-    pub(crate) waiting: VecDeque<Arc<Message>>,
+    pub(crate) waiting: VecDeque<Owed>,
     /// Ids of messages that the device has sent.
     pub(crate) dedup: Dedup,
 }
@@ -41,7 +40,7 @@ pub(crate) struct TimedOut {
     /// Numbers to write again.
     pub(crate) again: Vec<u64>,
     /// Messages that were written as often as they may be.
-    pub(crate) given_up: Vec<Arc<Message>>,
+    pub(crate) given_up: Vec<Owed>,
 }
 
 impl SessionState {
@@ -62,7 +61,7 @@ impl SessionState {
     }
 
     /// Takes out everything up to `seq`, calling `done` for each.
-    pub(crate) fn acknowledge(&mut self, seq: u64, mut done: impl FnMut(&Message)) {
+    pub(crate) fn acknowledge(&mut self, seq: u64, mut done: impl FnMut(&Owed)) {
         while self.unacked.front().is_some_and(|first| first.seq <= seq) {
             if let Some(unacked) = self.unacked.pop_front() {
                 done(&unacked.message);
@@ -83,7 +82,7 @@ impl SessionState {
                 return true;
             }
             if unacked.attempts >= attempts_max {
-                timed_out.given_up.push(Arc::clone(&unacked.message));
+                timed_out.given_up.push(unacked.message.clone());
                 return false;
             }
             unacked.attempts += 1;
@@ -98,12 +97,15 @@ impl SessionState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::im::protocol::Message;
     use crate::metrics::Kind;
+    use std::sync::Arc;
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
     fn state(messages: usize) -> SessionState {
         let message = || Message::new("\"m\"", "al", 0, "1", Time(0), Time(9), Kind::Direct);
+        let message = || Owed::new(Arc::new(message()), 0, 1);
         SessionState { waiting: (0..messages).map(|_| message()).collect(), ..SessionState::default() }
     }
 

@@ -1,11 +1,15 @@
 //! One shard of the gateway: its connections and the parts that they meet in.
 
 use super::connection::{Asking, Conn};
-use super::delivery::{Held, Open};
+use super::delivery::Open;
+use super::durable::Durable;
 use super::fanout::Fanouts;
 use super::faults::Injector;
 use super::groups::Groups;
+use super::held::Held;
 use super::mail::{Mail, SessionRef};
+use super::persist::Recovered;
+use super::recovery::Clock;
 use super::registry::Registry;
 use super::routes::Routes;
 use super::{SeededState, connection};
@@ -82,6 +86,8 @@ pub struct Shard {
     pub(super) held_before: u64,
     pub(super) draining: bool,
     pub(super) verifier: Verifier,
+    /// What is asked of the store; `None`: there is none.
+    pub(super) durable: Option<Durable>,
     pub(super) scratch: Vec<u8>,
     pub(super) inflater: Inflater,
     pub(super) deflater: Deflater,
@@ -101,6 +107,20 @@ pub(super) enum Timer {
     Ack = 2,
 }
 
+/// Which of `shards` shards is home to a user or group, for gateways with this seed.
+pub fn home_of(seed: u64, name: &str, shards: usize) -> ShardIndex {
+    home(&hasher(seed), name, shards)
+}
+
+fn home(hasher: &SeededState, name: &str, shards: usize) -> ShardIndex {
+    (hasher.hash_one(name) % shards as u64) as ShardIndex
+}
+
+/// All shards must agree on who is at home where, so the keys come from the gateway's seed alone.
+fn hasher(seed: u64) -> SeededState {
+    SeededState::with_seeds(seed, 0x5851_F42D, 0x4C95_7F2D, 0x1405_7B7E)
+}
+
 const GENERATION_MASK: u32 = (1 << 30) - 1;
 
 pub(super) fn timer_key(timer: Timer, conn: ConnId) -> u64 {
@@ -110,8 +130,7 @@ pub(super) fn timer_key(timer: Timer, conn: ConnId) -> u64 {
 impl Shard {
     /// Shard number `index` of a gateway.
     pub fn new(shared: Arc<Shared>, index: ShardIndex) -> Shard {
-        // All shards must agree on who is at home where, so the keys come from the gateway's seed alone.
-        let hasher = SeededState::with_seeds(shared.seed, 0x5851_F42D, 0x4C95_7F2D, 0x1405_7B7E);
+        let hasher = hasher(shared.seed);
         let metrics = shared.metrics.shard(index);
         let limits = &shared.limits;
         Shard {
@@ -127,6 +146,7 @@ impl Shard {
             held_before: 0,
             draining: false,
             verifier: shared.verifier.clone(),
+            durable: None,
             scratch: Vec::new(),
             inflater: Inflater::default(),
             deflater: Deflater::default(),
@@ -135,9 +155,32 @@ impl Shard {
         }
     }
 
+    /// Shard number `index` of a gateway of `shards` shards that has a store: it goes on with what was kept.
+    pub fn with_store(
+        shared: Arc<Shared>,
+        index: ShardIndex,
+        shards: usize,
+        recovered: &Recovered,
+        now: Time,
+    ) -> Shard {
+        let mut shard = Shard::new(shared, index);
+        let (shared, hasher) = (&shard.shared, &shard.hasher);
+        let (wall_offset_ns, message_ttl) = (shared.wall_offset_ns, shared.message_ttl);
+        let clock = Clock { now, wall_offset_ns, message_ttl, hasher };
+        shard.registry.recover(recovered, &clock);
+        for (group, members) in &recovered.groups {
+            for member in members {
+                // A bound that was lowered meanwhile holds for those who join from now on.
+                shard.groups.recover(group, Arc::clone(member), home(hasher, member, shards));
+            }
+        }
+        shard.durable = Some(Durable::new(recovered.number_max, hasher.clone()));
+        shard
+    }
+
     /// The shard that a user or group is at home on.
     pub(super) fn home(&self, name: &str, io: &Io<Mail>) -> ShardIndex {
-        (self.hasher.hash_one(name) % io.shards() as u64) as ShardIndex
+        home(&self.hasher, name, io.shards())
     }
 
     /// What `conn` is at present; `None` if its place has gone to another connection meanwhile.
@@ -248,16 +291,20 @@ impl Application for Shard {
             }
             Mail::Fence { user, home } => io.post(home, Mail::Fenced(user)),
             Mail::Fenced(user) => self.registry.fenced(&user, io),
-            Mail::Deliver { user, conn, message } => self.deliver(user, conn, message, io),
-            Mail::Keep { user, session, message } => self.registry.keep(&user, session, message, io),
+            Mail::Deliver { user, conn, owed } => self.deliver(user, conn, owed, io),
+            Mail::Keep { user, session, owed } => self.registry.keep(&user, session, owed, io),
             Mail::Membership { group, user, session, join } => {
                 self.membership(group, user, session, join, io)
             }
             Mail::MembershipIs { conn, group, outcome } => self.membership_is(conn, &group, outcome, io),
-            Mail::SendToGroup { group, from, session, id, message } => {
-                self.send_to_group(&group, &from, session, id, &message, io);
+            Mail::SendToGroup { group, from, device, session, id, message } => {
+                self.send_to_group(&group, from, device, session, id, message, io);
             }
-            Mail::FanOut { from: sender, message, members } => self.fan_out(from, sender, message, members),
+            Mail::FanOut { from: sender, message, members, first } => {
+                self.fan_out(from, sender, message, members, first);
+            }
+            Mail::Persisted { up_to, is_kept } => self.persisted(up_to, is_kept, io),
+            Mail::Persist { .. } => debug_assert!(false, "for the edge"),
             Mail::FannedOut(members) => self.fanned_out(members),
             Mail::GroupSent { conn, id, outcome } => self.group_sent(conn, &id, outcome, io),
             Mail::Fault { asker, change } => self.faults_mail(asker, change, io),
@@ -285,12 +332,15 @@ impl Application for Shard {
         self.release_held(io);
         self.continue_fanouts(io);
         self.sweep_if_due(io);
+        self.post_ops(io);
         self.metrics.cache_size.set(self.routes.len());
     }
 
     fn deadline(&self) -> Option<Time> {
-        let fanout = self.fanouts.has_work().then_some(Time(0));
-        [self.held.peek().map(Held::due), self.sweep_at, fanout].into_iter().flatten().min()
+        let has_work = self.fanouts.has_work()
+            || self.durable.as_ref().is_some_and(|durable| durable.has_work() || self.registry.has_duties());
+        let at_once = has_work.then_some(Time(0));
+        [self.held.peek().map(Held::due), self.sweep_at, at_once].into_iter().flatten().min()
     }
 
     fn turned_away(&mut self, _io: &mut Io<Mail>) {

@@ -33,7 +33,19 @@ impl Gateway {
 
     /// The same; `Err`: what it said on standard error instead of starting.
     pub(crate) fn try_start(flags: &[&str]) -> Result<Gateway, String> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        Gateway::spawn(&mut Command::new(env!("CARGO_BIN_EXE_gateway")), flags)
+    }
+
+    /// One that can write no file beyond so many blocks of 512 bytes, as if its disk were full.
+    pub(crate) fn with_file_limit(blocks: u64, flags: &[&str]) -> Gateway {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_gateway")]);
+        Gateway::spawn(&mut command, flags).unwrap_or_else(|complaint| panic!("{complaint}"))
+    }
+
+    fn spawn(command: &mut Command, flags: &[&str]) -> Result<Gateway, String> {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0", "--follow-stdin", "--drain-timeout", "2s"])
             .args(if flags.contains(&"--shards") { &[][..] } else { &["--shards", "2"] })
             .args(flags)
@@ -132,6 +144,31 @@ impl Drop for Gateway {
     }
 }
 
+/// A folder that is gone when the test is over.
+#[derive(Debug)]
+pub(crate) struct Folder(String);
+
+impl Folder {
+    /// A new one.
+    pub(crate) fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("gateway-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Folder(folder.to_str().unwrap().to_owned())
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Left behind, it is only litter.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A device of a user, connected.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -204,10 +241,21 @@ impl Client {
         assert_eq!(answer["type"], "sent", "{answer}");
     }
 
-    /// Joins a group.
+    /// Joins a group; deliveries that come before are dropped.
     pub(crate) fn join(&mut self, group: &str) {
+        self.join_and(group, |_| {});
+    }
+
+    /// Joins a group, and shows the deliveries that come before.
+    pub(crate) fn join_and(&mut self, group: &str, mut delivery: impl FnMut(&Value)) {
         self.write(&json!({ "type": "join", "group": group }));
-        self.next_where(|frame| frame["type"] == "joined");
+        loop {
+            let frame = self.next_where(|_| true);
+            if frame["type"] == "joined" {
+                return;
+            }
+            delivery(&frame);
+        }
     }
 
     /// Acknowledges everything up to `seq`.

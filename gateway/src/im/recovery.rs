@@ -1,0 +1,127 @@
+//! A home's part in what survives a crash: what it must have kept, and how it goes on with what was.
+
+use super::SeededState;
+use super::mail::{Mail, SessionRef};
+use super::owed::Owed;
+use super::persist::{Op, Recovered, RecoveredUser};
+use super::protocol::Message;
+use super::registry::{Device, DeviceState, Registry, signed};
+use super::session::SessionState;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::shard::{ConnId, Io, ShardIndex};
+use wire::time::Time;
+
+/// What must be kept across a crash; nothing where there is no store.
+#[derive(Debug, Default)]
+pub(super) struct Duties {
+    pub(super) outbox: Option<Outbox>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) ops: Vec<Op>,
+    /// To be posted when all before it is kept.
+    pub(super) held: Vec<(ShardIndex, Mail)>,
+}
+
+impl Duties {
+    /// Posts mail when all before it is kept; at once where there is no store.
+    pub(super) fn post(&mut self, shard: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
+        match &mut self.outbox {
+            Some(outbox) => outbox.held.push((shard, mail)),
+            None => io.post(shard, mail),
+        }
+    }
+
+    pub(super) fn settle(&mut self, owed: &Owed) {
+        if let (Some(outbox), Some(debt)) = (&mut self.outbox, owed.debt()) {
+            outbox.ops.push(Op::Settle(debt));
+        }
+    }
+
+    pub(super) fn device(&mut self, user: &Arc<str>, device: &Arc<str>, is_known: bool) {
+        if let Some(outbox) = &mut self.outbox {
+            let (user, device) = (Arc::clone(user), Arc::clone(device));
+            outbox.ops.push(Op::Device { user, device, is_known });
+        }
+    }
+}
+
+/// Of a device that has had no connection since the start.
+const NO_SESSION: SessionRef =
+    SessionRef { shard: usize::MAX, conn: ConnId { index: u32::MAX, generation: u32::MAX } };
+
+/// Both clocks at the moment of recovery: what is kept carries wall time, what runs counts monotonic time.
+#[derive(Debug)]
+pub(crate) struct Clock<'a> {
+    /// Now.
+    pub(crate) now: Time,
+    /// The wall clock at monotonic time zero, nanoseconds since the Unix epoch.
+    pub(crate) wall_offset_ns: u64,
+    /// How long messages are kept for absent users.
+    pub(crate) message_ttl: Duration,
+    /// Of all ids.
+    pub(crate) hasher: &'a SeededState,
+}
+
+impl Clock<'_> {
+    /// Monotonic time of a wall time; zero if the machine was not up then.
+    fn at(&self, wall_ns: u64) -> Time {
+        Time(wall_ns.saturating_sub(self.wall_offset_ns))
+    }
+
+    /// When a message was accepted and when it expires.
+    fn lifetime(&self, number: u64) -> (Time, Time) {
+        let expires_ns = number.saturating_add(self.message_ttl.as_nanos() as u64);
+        (self.at(number), self.at(expires_ns))
+    }
+}
+
+impl Registry {
+    /// Goes on with what was owed and known before. Every message is counted as accepted anew, once for each delivery it becomes.
+    pub(crate) fn recover(&mut self, recovered: &Recovered, clock: &Clock<'_>) {
+        self.duties.outbox = Some(Outbox::default());
+        self.seq_first = u64::from(recovered.starts) << 32;
+        for user in &recovered.users {
+            self.recover_user(user, clock);
+        }
+        self.metrics.offline_queue.set(self.queued);
+    }
+
+    fn recover_user(&mut self, user: &RecoveredUser, clock: &Clock<'_>) {
+        let deliveries = user.devices.len().max(1);
+        let mut owed: VecDeque<Owed> = VecDeque::new();
+        for message in &user.owed {
+            let (accepted, expires) = clock.lifetime(message.message.number);
+            let kept = Message::recovered(&message.message, accepted, expires);
+            let message = Owed::new(Arc::new(kept), message.recipient, deliveries);
+            self.metrics.accepted.add(deliveries as u64);
+            self.metrics.recovered.add(deliveries as u64);
+            if expires > clock.now {
+                owed.push_back(message);
+                continue;
+            }
+            self.metrics.expired.add(deliveries as u64);
+            for _ in 0..deliveries {
+                self.duties.settle(&message);
+            }
+        }
+        let record = self.users.entry(Arc::clone(&user.name)).or_default();
+        for device in &user.devices {
+            let mut state = SessionState { seq: self.seq_first, waiting: owed.clone(), ..Default::default() };
+            for (id, wall_ns) in &device.sent {
+                let at = clock.at(*wall_ns);
+                state.dedup.remember(id, at, clock.hasher, self.limits.dedup_ids, false);
+            }
+            self.metrics.in_flight.add(signed(state.owed()));
+            let state = DeviceState::Detached { state: Box::new(state), since: clock.now };
+            record.devices.push(Device { name: Arc::clone(&device.name), session: NO_SESSION, state });
+        }
+        if user.devices.is_empty() {
+            self.queued += owed.len();
+            record.offline = owed;
+        }
+    }
+}
