@@ -2,8 +2,9 @@
 //!
 //! A shard is a thread, an epoll, a listener, a table of connections, a timer wheel and a descriptor table. The application
 //! is sans-IO: it is told bytes, times and mail, and answers through [`Io`]. What a step does is in `step`, for every driver;
-//! [`event_loop`] runs it on the kernel's sockets, [`virtual_time`] on simulated ones.
+//! [`event_loop`] runs it on the kernel's sockets, [`virtual_time`] on simulated ones, [`direct`] on none.
 
+pub mod direct;
 pub mod event_loop;
 mod io;
 mod linger;
