@@ -1,5 +1,8 @@
-//! What the benches share: [`stage`], a shard of the gateway with sessions on it, and no kernel around it.
+//! What the benches and the runs against peers share.
 //!
-//! `cargo bench -p benches` runs the criterion benches; README.md says how the runs against peers are made.
+//! [`stage`] is a shard of the gateway with sessions on it, and no kernel around it: `cargo bench -p benches`. [`bare`] is the
+//! protocol that all servers of `peers/` speak, [`tokio_server`] what those on tokio have in common: `ci/peers`.
 
+pub mod bare;
 pub mod stage;
+pub mod tokio_server;
