@@ -10,7 +10,7 @@ use crate::im::persist::Recovered;
 use crate::im::{self, Shard, Shared};
 use crate::metrics::{Metrics, ProcessMetrics, Reloaded, ShardMetrics};
 use crate::reload::{self, Reload};
-use crate::store::{self, OpenError, Store, Worker};
+use crate::store::{self, OpenError, Store, Worker, lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
@@ -125,7 +125,9 @@ impl Server {
         } else {
             spawn(mailboxes, &config, address, move |index| match &recovered {
                 Some(recovered) => {
-                    Shard::with_store(Arc::clone(&shared), index, shards, &recovered[index], Time::now())
+                    // Taken out, because this closure lives as long as its shard.
+                    let recovered = std::mem::take(&mut *lock(&recovered[index]));
+                    Shard::with_store(Arc::clone(&shared), index, shards, &recovered, Time::now())
                 }
                 None => Shard::new(Arc::clone(&shared), index),
             })?
@@ -233,7 +235,7 @@ impl Server {
     }
 
     fn tell_all(&mut self, mail: impl Fn() -> Mail) {
-        let mut edge = store::lock(&self.edge);
+        let mut edge = lock(&self.edge);
         for shard in 0..self.shards.len() {
             edge.post(shard, mail());
         }
@@ -242,7 +244,7 @@ impl Server {
 }
 
 /// What a gateway with a store begins with.
-type Begun = (Option<store::Running>, Option<Arc<Vec<Recovered>>>);
+type Begun = (Option<store::Running>, Option<Arc<[Mutex<Recovered>]>>);
 
 /// Opens the store, if there is to be one, and starts its thread. What it holds is read before anybody can connect.
 fn open_store(
@@ -258,7 +260,10 @@ fn open_store(
     let (store, recovered) = Store::open(folder, shards, &home, wall_ns, dedup_window)?;
     let (metrics, wall_offset_ns) = (Arc::clone(shared.metrics.store()), shared.wall_offset_ns);
     let worker = Worker { store, edge: Arc::clone(edge), shards, metrics, wall_offset_ns, dedup_window };
-    Ok((Some(worker.start().map_err(StartError::Shards)?), Some(Arc::new(recovered))))
+    Ok((
+        Some(worker.start().map_err(StartError::Shards)?),
+        Some(recovered.into_iter().map(Mutex::new).collect()),
+    ))
 }
 
 fn spawn<A: Application<Mail = Mail>>(

@@ -65,6 +65,33 @@ fn numbers_ids_and_members_outlive_the_process() {
 }
 
 #[test]
+fn a_group_message_is_kept_for_each_member_who_has_not_had_it() {
+    const MEMBERS: usize = 60;
+    let folder = Folder::new("group");
+    let gateway = start(&folder);
+    let name = |k: usize| format!("member-{k}");
+    let mut clients: Vec<_> = (0..MEMBERS).map(|k| Client::connect(&gateway, &name(k), "d")).collect();
+    clients.iter_mut().for_each(|client| client.join("all"));
+    for id in ids(0..3) {
+        clients[0].confirmed(&id, "group:all");
+    }
+    // The first half has had it, and a commit after that has kept so much.
+    for client in &mut clients[1..MEMBERS / 2] {
+        assert_eq!(client.take(3), ids(0..3));
+    }
+    gateway.wait_for("im_gateway_messages_delivered_total", ((MEMBERS / 2 - 1) * 3) as f64);
+    gateway.wait_for("im_service_offline_worker_lag", 0.0);
+    gateway.kill();
+    let gateway = start(&folder);
+    assert_eq!(gateway.metric("im_gateway_messages_recovered_total"), (MEMBERS / 2 * 3) as f64);
+    gateway.check_conservation();
+    for k in MEMBERS / 2..MEMBERS {
+        assert_eq!(Client::connect(&gateway, &name(k), "d").take(3), ids(0..3));
+    }
+    gateway.wait_for("im_gateway_store_messages", 0.0);
+}
+
+#[test]
 fn what_expires_while_nobody_runs_is_counted() {
     let folder = Folder::new("expires");
     let flags = ["--data-dir", folder.path(), "--message-ttl", "200ms"];

@@ -7,7 +7,7 @@ use super::persist::{Op, Recovered, RecoveredUser};
 use super::protocol::Message;
 use super::registry::{Device, DeviceState, Registry, signed};
 use super::session::SessionState;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::shard::{ConnId, Io, ShardIndex};
@@ -84,19 +84,27 @@ impl Registry {
     pub(crate) fn recover(&mut self, recovered: &Recovered, clock: &Clock<'_>) {
         self.duties.outbox = Some(Outbox::default());
         self.seq_first = u64::from(recovered.starts) << 32;
+        let mut messages = BTreeMap::new();
         for user in &recovered.users {
-            self.recover_user(user, clock);
+            self.recover_user(user, clock, &mut messages);
         }
         self.metrics.offline_queue.set(self.queued);
     }
 
-    fn recover_user(&mut self, user: &RecoveredUser, clock: &Clock<'_>) {
+    /// `messages` are those recovered so far, by number: what a group was sent is in memory once.
+    fn recover_user(
+        &mut self,
+        user: &RecoveredUser,
+        clock: &Clock<'_>,
+        messages: &mut BTreeMap<u64, Arc<Message>>,
+    ) {
         let deliveries = user.devices.len().max(1);
         let mut owed: VecDeque<Owed> = VecDeque::new();
         for message in &user.owed {
             let (accepted, expires) = clock.lifetime(message.message.number);
-            let kept = Message::recovered(&message.message, accepted, expires);
-            let message = Owed::new(Arc::new(kept), message.recipient, deliveries);
+            let new = || Arc::new(Message::recovered(&message.message, accepted, expires));
+            let kept = messages.entry(message.message.number).or_insert_with(new);
+            let message = Owed::new(Arc::clone(kept), message.recipient, deliveries);
             self.metrics.accepted.add(deliveries as u64);
             self.metrics.recovered.add(deliveries as u64);
             if expires > clock.now {

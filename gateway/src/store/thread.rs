@@ -196,9 +196,9 @@ impl Running {
     }
 }
 
-/// The edge's mail; a thread that panicked with it in hand left it whole.
-pub(crate) fn lock(edge: &Mutex<Mailbox<Mail>>) -> MutexGuard<'_, Mailbox<Mail>> {
-    edge.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a mutex guards; a thread that panicked with it in hand has said so, and left it whole.
+pub(crate) fn lock<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
+    guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn report(error: &DiskError) {
