@@ -20,6 +20,9 @@ pub struct Flags {
     /// Connections, over all shards, at which newcomers are reset; by default what one shard per core can hold
     #[arg(long, env = "GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
+    /// Which shard takes a connection: one on the CPU where it arrives, each shard staying on its CPU; or any, by the kernel's hash
+    #[arg(long, env = "GATEWAY_STEERING", value_enum, default_value_t = Steering::Cpu)]
+    pub steering: Steering,
     /// Whose tokens are accepted.
     #[command(flatten)]
     pub auth: AuthFlags,
@@ -108,6 +111,16 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+/// How connections are spread over shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Steering {
+    /// By the CPU where a connection arrives, and by hash among the shards there. Given up where the kernel refuses, or
+    /// where CPUs get very different numbers of connections.
+    Cpu,
+    /// By the kernel's hash.
+    Hash,
 }
 
 /// Bounds of the core. Nothing in it grows without one.

@@ -3,7 +3,7 @@
 //! The edge owns what a shard must not touch: signals, files, standard streams, the wall clock.
 
 use crate::auth::source::SourceError;
-use crate::config::{Flags, Limits};
+use crate::config::{self, Flags, Limits};
 use crate::echo::Echo;
 use crate::im::mail::Mail;
 use crate::im::persist::Recovered;
@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use wire::shard::event_loop::{self, Tables};
 use wire::shard::mailbox::{self, Mailbox};
+use wire::shard::steering::Steering;
 use wire::shard::{Application, Seats, ShardIndex};
 use wire::sys::{Signal, Signals};
 use wire::time::Time;
@@ -69,6 +70,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Whether each shard has its own descriptor table.
     pub tables: Tables,
+    /// Whether a connection is taken by a shard on the CPU where it arrives.
+    pub is_steered: bool,
     metrics: Metrics,
     /// Shared with the store's thread.
     edge: Arc<Mutex<Mailbox<Mail>>>,
@@ -113,10 +116,12 @@ impl Server {
         let edge = mailboxes.pop().ok_or_else(|| StartError::Shards(io::Error::other("no mailboxes")))?;
         let edge = Arc::new(Mutex::new(edge));
         let (store, recovered) = open_store(flags, &shared, shards, &edge)?;
+        let steering = Steering::new().filter(|_| flags.steering == config::Steering::Cpu && shards > 1);
         let config = event_loop::Config {
             listen: Some(reserved.address),
             seats: Seats::new(connections_max),
             timer_slack: Duration::from_micros(50),
+            steering: steering.clone(),
         };
         let address = reserved.address;
         let deflate = flags.deflate;
@@ -135,6 +140,7 @@ impl Server {
         Ok(Server {
             address: reserved.address,
             tables,
+            is_steered: steering.is_some_and(|steering| steering.is_on()),
             metrics,
             edge,
             store,
@@ -386,6 +392,7 @@ pub fn main(flags: &Flags) -> u8 {
                 "node": flags.node,
                 "shards": server.shards(),
                 "own_descriptor_tables": server.tables == Tables::Split,
+                "steering": if server.is_steered { "cpu" } else { "hash" },
             });
             println!("{listening}");
             server.serve(&signals);

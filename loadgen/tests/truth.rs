@@ -120,8 +120,12 @@ fn target(every: u64, last_swap: u64) -> SocketAddr {
     let reserved = reserve(([127, 0, 0, 1], 0).into()).unwrap();
     let address = reserved.address;
     let shard = mailbox::network(2).unwrap().swap_remove(0);
-    let config =
-        Config { listen: Some(address), seats: Seats::unlimited(), timer_slack: Duration::from_micros(50) };
+    let config = Config {
+        listen: Some(address),
+        seats: Seats::unlimited(),
+        timer_slack: Duration::from_micros(50),
+        steering: None,
+    };
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let _held = reserved;

@@ -1,6 +1,7 @@
 //! One measurement: a server, its clients, a figure.
 
-use crate::client::{Clients, Dialect, Order, Plan};
+use crate::client::{Dialect, Order, Plan};
+use crate::clients::Clients;
 use crate::process::Process;
 use crate::rows::{Figure, Row, Server, Work};
 use benches::bare::Mode;
@@ -55,7 +56,6 @@ impl Bench {
             work: row.work,
             connections: row.connections,
             threads: row.threads as u32,
-            // The threads of an unpinned row are left to the kernel.
             cpu: row.is_pinned.then_some(1),
         };
         let clients = Clients::start(plan, KEY)?;
@@ -117,6 +117,7 @@ impl Bench {
         Ok(match server {
             Server::Gateway => gateway(&[]),
             Server::GatewayEcho => gateway(&["--echo"]),
+            Server::GatewayHash => gateway(&["--echo", "--steering=hash"]),
             Server::Wire => bare(self.binaries.join("peer-wire")),
             Server::Tungstenite => bare(self.binaries.join("peer-tungstenite")),
             Server::TokioWebsockets => bare(self.binaries.join("peer-tokio-websockets")),

@@ -1,20 +1,13 @@
-//! The clients of a measurement: on wire's shards, one arithmetic of windows instead of a task or timer each.
+//! One thread of a measurement's clients: on wire's shards, one arithmetic of windows instead of a task or timer each.
 //!
 //! Masks are zero: the server unmasks all the same, and the generator stays out of the way.
 
 use crate::rows::Work;
-use anyhow::Context as _;
 use benches::bare::SENDER;
-use gateway::auth::{Claims, Signer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use wire::shard::event_loop::{self, Config};
-use wire::shard::mailbox::{self, Mailbox};
-use wire::shard::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex};
+use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex};
 use wire::ws::endpoint::{Endpoint, Event, Role};
 use wire::ws::frame::{self, Opcode};
 use wire::ws::handshake::{self, Answer};
@@ -50,7 +43,7 @@ pub(crate) struct Plan {
     pub(crate) work: Work,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
-    /// Where the generator runs; `None`: wherever the kernel likes.
+    /// Where the generator runs; `None`: each thread on a CPU of its own.
     pub(crate) cpu: Option<usize>,
 }
 
@@ -62,105 +55,12 @@ pub(crate) enum Order {
     Stop,
 }
 
+/// Of all threads together.
 #[derive(Debug, Default)]
-struct Counts {
-    ready: AtomicU64,
-    received: AtomicU64,
-    failed: AtomicU64,
-}
-
-/// All clients, on threads of their own.
-pub(crate) struct Clients {
-    edge: std::cell::RefCell<Mailbox<Order>>,
-    counts: Arc<Counts>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Clients {
-    pub(crate) fn start(plan: Plan, key: &str) -> anyhow::Result<Clients> {
-        let mut mailboxes = mailbox::network(plan.threads as usize + 1)?;
-        let edge = mailboxes.pop().context("no mailbox")?;
-        let counts = Arc::<Counts>::default();
-        let (ready, readiness) = mpsc::channel();
-        let mut threads = Vec::new();
-        for (thread, mailbox) in mailboxes.into_iter().enumerate() {
-            let tokens = tokens(&plan, thread as u32, key)?;
-            let (counts, ready) = (Arc::clone(&counts), ready.clone());
-            threads.push(std::thread::spawn(move || {
-                pin(plan.cpu);
-                let config =
-                    Config { listen: None, seats: Seats::unlimited(), timer_slack: Duration::from_micros(1) };
-                let load = Load::new(plan, thread as u32, tokens, counts);
-                // Fails only if the start was given up.
-                event_loop::run(&config, mailbox, || load, |begun| drop(ready.send(begun)));
-            }));
-        }
-        drop(ready);
-        for _ in 0..threads.len() {
-            readiness.recv()??;
-        }
-        Ok(Clients { edge: edge.into(), counts, threads })
-    }
-
-    pub(crate) fn order(&self, order: Order) {
-        let mut edge = self.edge.borrow_mut();
-        for thread in 0..self.threads.len() {
-            edge.post(thread, order);
-        }
-        edge.flush();
-    }
-
-    /// Waits until all are connected, and known where the server must know them.
-    pub(crate) fn wait_ready(&self, connections: u32, patience: Duration) -> anyhow::Result<()> {
-        let until = Instant::now() + patience;
-        while self.counts.ready.load(Ordering::Relaxed) < u64::from(connections) {
-            let failed = self.failed();
-            anyhow::ensure!(failed == 0, "{failed} connections failed");
-            let ready = self.counts.ready.load(Ordering::Relaxed);
-            anyhow::ensure!(Instant::now() < until, "only {ready} of {connections} connections are ready");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn received(&self) -> u64 {
-        self.counts.received.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn failed(&self) -> u64 {
-        self.counts.failed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn stop(self) {
-        self.order(Order::Stop);
-        for thread in self.threads {
-            // A thread that panicked has said so.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Signed beforehand: a generator that signs would measure itself.
-fn tokens(plan: &Plan, thread: u32, key: &str) -> anyhow::Result<Vec<String>> {
-    if plan.dialect != Dialect::Im {
-        return Ok(Vec::new());
-    }
-    let signer = Signer::new(key.as_bytes());
-    (thread..plan.connections)
-        .step_by(plan.threads as usize)
-        .map(|client| {
-            let claims = Claims { sub: format!("u{client}"), device: "phone".into(), exp: 1 << 40 };
-            Ok(format!("Authorization: Bearer {}", signer.sign(&claims)?))
-        })
-        .collect()
-}
-
-fn pin(cpu: Option<usize>) {
-    let Some(cpu) = cpu else { return };
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(cpu);
-    // Refused where that CPU is not ours; the figures then say less.
-    let _ = rustix::thread::sched_setaffinity(None, &set);
+pub(crate) struct Counts {
+    pub(crate) ready: AtomicU64,
+    pub(crate) received: AtomicU64,
+    pub(crate) failed: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +82,7 @@ struct Client {
 }
 
 /// One thread of clients.
-struct Load {
+pub(crate) struct Load {
     plan: Plan,
     thread: u32,
     tokens: Vec<String>,
@@ -203,7 +103,7 @@ struct Load {
 }
 
 impl Load {
-    fn new(plan: Plan, thread: u32, tokens: Vec<String>, counts: Arc<Counts>) -> Load {
+    pub(crate) fn new(plan: Plan, thread: u32, tokens: Vec<String>, counts: Arc<Counts>) -> Load {
         let mine = (plan.connections + plan.threads - 1 - thread) / plan.threads;
         let client = |_| Client {
             conn: None,

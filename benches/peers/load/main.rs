@@ -2,6 +2,7 @@
 
 mod cell;
 mod client;
+mod clients;
 mod process;
 mod rows;
 mod table;

@@ -9,6 +9,8 @@ pub(crate) enum Server {
     Gateway,
     /// `gateway --echo`.
     GatewayEcho,
+    /// The same, connections spread by the kernel's hash and shards pinned nowhere.
+    GatewayHash,
     /// The bare protocol on the gateway's shards.
     Wire,
     /// uWebSockets.
@@ -24,6 +26,7 @@ impl Server {
         match self {
             Server::Gateway => "gateway im.v1",
             Server::GatewayEcho => "gateway --echo",
+            Server::GatewayHash => "gateway --echo, by hash",
             Server::Wire => "our shards, bare",
             Server::Uws => "uWebSockets",
             Server::Tungstenite => "tungstenite",
@@ -66,7 +69,7 @@ pub(crate) struct Row {
     pub(crate) connections: u32,
     /// Of the generator, and of the gateway if it is not one core's row.
     pub(crate) threads: usize,
-    /// Server on CPU 0, generator on CPU 1; else both on all.
+    /// Server on CPU 0, generator on CPU 1; else the server on all, and the generator's threads one on each.
     pub(crate) is_pinned: bool,
     pub(crate) figure: Figure,
     pub(crate) servers: &'static [Server],
@@ -113,7 +116,12 @@ pub(crate) fn all() -> Vec<Row> {
             figure: Figure::PerSecond,
             threads: 2,
             is_pinned: false,
-            ..row("echo-two-cores", Work::Echo { depth: 1 }, 1000, &[Server::GatewayEcho])
+            ..row(
+                "echo-two-cores",
+                Work::Echo { depth: 1 },
+                1000,
+                &[Server::GatewayEcho, Server::GatewayHash],
+            )
         },
         Row {
             figure: Figure::BytesPerConnection,

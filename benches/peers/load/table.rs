@@ -64,7 +64,7 @@ pub(crate) fn write(head: &Head, rows: &[Row], results: &Results) -> anyhow::Res
 const LIMITS: &str = "
 Limits: loopback, so the sender's CPU runs part of the receiver's TCP: ratios within this run are sound, absolute figures are
 this machine's. Server CPU is utime + stime of /proc/PID/stat. One generator thread on CPU 1 drives servers of one thread on
-CPU 0, except where a row says all cores. A message is 100 bytes, masked (with zeros, which the server cannot know).
+CPU 0; where a row says all cores, the server may use all and each has a thread of the generator. A message is 100 bytes, masked (with zeros, which the server cannot know).
 tungstenite and tokio-websockets run on tokio's current_thread, a task and a channel for each connection; what has gathered on
 the socket or in the channel leaves with one flush. tungstenite has a read buffer of 1 KiB.
 ";

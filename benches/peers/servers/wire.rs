@@ -133,6 +133,7 @@ fn main() -> ExitCode {
         listen: Some(([127, 0, 0, 1], port).into()),
         seats: Seats::unlimited(),
         timer_slack: Duration::from_micros(50),
+        steering: None,
     };
     let bare = Bare { mode, endpoints: Vec::new(), peers: Vec::new(), scratch: Vec::new() };
     event_loop::run(

@@ -168,7 +168,12 @@ impl Application for Client {
 
 fn main() {
     let server = std::env::args().nth(1).and_then(|address| address.parse().ok()).unwrap();
-    let config = Config { listen: None, seats: Seats::unlimited(), timer_slack: Duration::from_micros(50) };
+    let config = Config {
+        listen: None,
+        seats: Seats::unlimited(),
+        timer_slack: Duration::from_micros(50),
+        steering: None,
+    };
     let client = || Client {
         server,
         task: None,

@@ -37,17 +37,40 @@ fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
 /// Lets the kernel choose the source port at connect, so that ports are shared between destinations.
 pub fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
-    // SAFETY: the option is an int; pointer and length describe `on`, which outlives the call.
+    set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, &on)
+}
+
+fn set_option<T>(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: pointer and length describe `value`, which outlives the call and which the kernel only reads. `T` is what the
+    // option takes: an int, or a `sock_fprog` whose slice of instructions outlives the call too and is copied by it.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// An instruction of a classic BPF program: code, jumps if true and if false, operand.
+pub type Instruction = libc::sock_filter;
+
+/// Lets `program` choose, by its result, which of the sockets that listen on this socket's port takes a new connection.
+///
+/// The kernel checks the program. A result that is no place among the sockets leaves the choice to the kernel.
+pub fn attach_reuseport_program(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    let len = program.len().try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
+}
+
+/// Leaves the choice to the kernel again.
+pub fn detach_reuseport_program(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_REUSEPORT_BPF, &on)
 }
 
 /// A signal that ends or changes a process of ours.

@@ -68,6 +68,7 @@ fn start(connections_max: usize) -> Server {
         listen: Some(reserved.address),
         seats: Seats::new(connections_max),
         timer_slack: Duration::from_nanos(1),
+        steering: None,
     };
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {

@@ -130,6 +130,7 @@ impl Fleet {
             listen: None,
             seats: Seats::unlimited(),
             timer_slack: Duration::from_nanos(1),
+            steering: None,
         };
         let (ready, readiness) = mpsc::channel();
         let mut handles = Vec::new();

@@ -3,6 +3,7 @@
 use super::io::Connect;
 use super::linger::Linger;
 use super::mailbox::{Mailbox, Rings};
+use super::steering::Steering;
 use super::step::{Interest, Readiness, Sockets, Step};
 use super::table::ShardFd;
 use super::{Application, ConnId, Seats, ShardIndex};
@@ -42,6 +43,8 @@ pub struct Config {
     pub seats: Seats,
     /// The kernel's slack on this thread's timeouts; the default of 50 µs is too coarse for a load schedule.
     pub timer_slack: Duration,
+    /// Which shard takes a newcomer; `None`: the kernel spreads them by a hash.
+    pub steering: Option<Steering>,
 }
 
 /// Whether this kernel gives a thread a descriptor table of its own: tried on a thread that ends at once.
@@ -89,6 +92,8 @@ struct Loop<A: Application> {
     sockets: Epoll,
     rings: Rings<A::Mail>,
     listener: Option<ShardFd>,
+    steering: Option<Steering>,
+    seats: Seats,
     /// Given up for a moment to accept, and reset, a connection when the table is full.
     spare: Option<ShardFd>,
     mail: Vec<(ShardIndex, A::Mail)>,
@@ -98,7 +103,11 @@ impl<A: Application> Loop<A> {
     fn new(config: &Config, mailbox: Mailbox<A::Mail>, application: A) -> stdio::Result<Loop<A>> {
         let epoll = ShardFd::from(epoll::create(CreateFlags::CLOEXEC)?);
         epoll::add(&epoll, mailbox.doorbell(), EventData::new_u64(DOORBELL), EventFlags::IN)?;
-        let listener = config.listen.map(listen).transpose()?;
+        let begin = |address| match &config.steering {
+            Some(steering) => steering.join(mailbox.index(), || listen(address)),
+            None => listen(address),
+        };
+        let listener = config.listen.map(begin).transpose()?;
         if let Some(listener) = &listener {
             epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         }
@@ -108,6 +117,8 @@ impl<A: Application> Loop<A> {
             sockets: Epoll { epoll, linger: Linger::new(config.seats.clone()) },
             rings,
             listener,
+            steering: config.steering.clone(),
+            seats: config.seats.clone(),
             spare: Some(spare()?),
             mail: Vec::new(),
         })
@@ -140,6 +151,9 @@ impl<A: Application> Loop<A> {
 
     /// Waits, with nothing else to do, until all last words have been heard or patience is over.
     fn linger_out(&mut self, events: &mut Vec<epoll::Event>) {
+        if let (Some(steering), Some(listener)) = (&self.steering, self.listener.take()) {
+            steering.leave(self.rings.index(), listener);
+        }
         self.listener = None;
         // Fails only if it was never added. It would wake us for nothing.
         let _ = epoll::delete(&self.sockets.epoll, self.rings.doorbell());
@@ -164,7 +178,10 @@ impl<A: Application> Loop<A> {
         for event in events {
             match event.data.u64() {
                 DOORBELL => {}
-                LISTENER => self.accept(),
+                LISTENER => {
+                    self.accept();
+                    self.keep_balance();
+                }
                 id if Linger::is_lingering(id) => self.sockets.linger.ready(id, &self.sockets.epoll),
                 bits => {
                     let (conn, flags) = (ConnId::from_bits(bits), event.flags);
@@ -194,6 +211,13 @@ impl<A: Application> Loop<A> {
                 Err(Errno::AGAIN) => return,
                 Err(_) => {}
             }
+        }
+    }
+
+    /// Who steers by CPU must be sure that all CPUs get their share: a network card with one queue does not care for that.
+    fn keep_balance(&self) {
+        if let (Some(steering), Some(listener)) = (&self.steering, &self.listener) {
+            steering.keep_balance(self.step.io.connections(), self.seats.taken(), listener);
         }
     }
 

@@ -131,6 +131,10 @@ impl<M> Outboxes<M> {
 }
 
 impl<M> Rings<M> {
+    pub(super) fn index(&self) -> ShardIndex {
+        self.index
+    }
+
     /// This node's doorbell, to wait on.
     pub(super) fn doorbell(&self) -> BorrowedFd<'_> {
         self.doorbells[self.index].eventfd.as_fd()

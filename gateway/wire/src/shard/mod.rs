@@ -10,6 +10,7 @@ mod io;
 mod linger;
 pub mod mailbox;
 mod seats;
+pub mod steering;
 mod step;
 mod table;
 pub mod timers;

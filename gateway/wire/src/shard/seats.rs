@@ -33,6 +33,11 @@ impl Seats {
         is_free
     }
 
+    /// Places taken, over all shards.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     pub(super) fn give_back(&self) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
     }
