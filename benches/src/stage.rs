@@ -14,6 +14,7 @@ use wire::ws::frame::{self, Opcode};
 use wire::ws::handshake;
 
 const KEY: &[u8] = b"a key for benches, and for nothing else";
+const BODY: &str = "0123456789012345678901234567890123456789";
 const MASK: [u8; 4] = [1, 2, 3, 4];
 /// A step for every so much time.
 const STEP: Duration = Duration::from_micros(100);
@@ -24,6 +25,7 @@ pub struct Stage {
     sessions: Vec<Session>,
     now: Time,
     sent: u64,
+    text: String,
     frame: Vec<u8>,
     metrics: Metrics,
 }
@@ -58,8 +60,8 @@ impl Stage {
             limits,
         };
         let shard = Direct::new(Time(0), Shard::new(Arc::new(shared), 0));
-        let (sent, frame) = (0, Vec::new());
-        let mut stage = Stage { shard, sessions: Vec::new(), now: Time(0), sent, frame, metrics };
+        let (sent, text, frame) = (0, String::new(), Vec::new());
+        let mut stage = Stage { shard, sessions: Vec::new(), now: Time(0), sent, text, frame, metrics };
         for index in 0..sessions {
             stage.open(index)?;
         }
@@ -86,10 +88,20 @@ impl Stage {
         self.shard.step(self.now);
     }
 
-    fn write(&mut self, from: usize, text: std::fmt::Arguments<'_>) {
+    /// Writes a frame of these parts. Not formatted: that would be a good part of what is measured.
+    fn write(&mut self, from: usize, parts: &[&str]) {
+        self.text.clear();
+        parts.iter().for_each(|part| self.text.push_str(part));
         self.frame.clear();
-        frame::write(&mut self.frame, Opcode::Text, text.to_string().as_bytes(), Some(MASK));
+        frame::write(&mut self.frame, Opcode::Text, self.text.as_bytes(), Some(MASK));
         self.shard.send(self.sessions[from].link, &self.frame);
+    }
+
+    fn write_send(&mut self, from: usize, id: u64, [kind, name]: [&str; 2]) {
+        let id = id.to_string();
+        let parts =
+            ["{\"type\":\"send\",\"id\":\"", &id, "\",\"to\":\"", kind, name, "\",\"body\":\"", BODY, "\"}"];
+        self.write(from, &parts);
     }
 
     /// Every session sends one message of 100 bytes to its neighbour; a step later each acknowledges what it got.
@@ -100,13 +112,7 @@ impl Stage {
         for from in 0..count {
             let to = from ^ 1;
             let id = first + from as u64;
-            self.write(
-                from,
-                format_args!(
-                    "{{\"type\":\"send\",\"id\":\"{id}\",\"to\":\"user:u{to}\",\"body\":\"{:040}\"}}",
-                    7
-                ),
-            );
+            self.write_send(from, id, ["user:u", &to.to_string()]);
         }
         self.step();
         self.acknowledge(0..count);
@@ -115,7 +121,7 @@ impl Stage {
     /// Everyone becomes a member.
     pub fn everyone_joins(&mut self, group: &str) {
         for from in 0..self.sessions.len() {
-            self.write(from, format_args!("{{\"type\":\"join\",\"group\":\"{group}\"}}"));
+            self.write(from, &["{\"type\":\"join\",\"group\":\"", group, "\"}"]);
         }
         self.step();
         for session in &self.sessions {
@@ -127,14 +133,7 @@ impl Stage {
     pub fn first_writes_to(&mut self, group: &str, messages: usize) {
         for _ in 0..messages {
             self.sent += 1;
-            let id = self.sent;
-            self.write(
-                0,
-                format_args!(
-                    "{{\"type\":\"send\",\"id\":\"{id}\",\"to\":\"group:{group}\",\"body\":\"{:040}\"}}",
-                    7
-                ),
-            );
+            self.write_send(0, self.sent, ["group:", group]);
         }
         self.step();
         // A fan-out is worked off in portions, one a step.
@@ -153,8 +152,8 @@ impl Stage {
             let session = &mut self.sessions[index];
             session.acked += 1;
             self.shard.forget_output(session.link);
-            let seq = session.acked;
-            self.write(index, format_args!("{{\"type\":\"ack\",\"seq\":{seq}}}"));
+            let seq = session.acked.to_string();
+            self.write(index, &["{\"type\":\"ack\",\"seq\":", &seq, "}"]);
         }
         self.step();
     }

@@ -180,8 +180,18 @@ impl Message {
         expires: Time,
         kind: Kind,
     ) -> Message {
-        let from = json_string(&format!("user:{from}"));
-        let tail = format!(",\"id\":{id},\"from\":{from},\"at\":{at_ms},\"body\":{body}}}").into();
+        let from = Escaped::new(from);
+        let tail = join(&[
+            ",\"id\":",
+            id,
+            ",\"from\":\"user:",
+            from.text(),
+            "\",\"at\":",
+            itoa::Buffer::new().format(at_ms),
+            ",\"body\":",
+            body,
+            "}",
+        ]);
         Message { tail, deflated: OnceLock::new(), number: 0, accepted, expires, kind }
     }
 
@@ -224,7 +234,8 @@ pub fn write_message(out: &mut Vec<u8>, seq: u64, message: &Message) {
 
 /// Appends what is each recipient's own in the payload of a `message` frame: its beginning.
 pub fn write_message_head(out: &mut Vec<u8>, seq: u64) {
-    append(out, format_args!("{{\"type\":\"message\",\"seq\":{seq}"));
+    out.extend_from_slice(b"{\"type\":\"message\",\"seq\":");
+    out.extend_from_slice(itoa::Buffer::new().format(seq).as_bytes());
 }
 
 /// Appends the payload of a `hello` frame.
@@ -240,7 +251,9 @@ pub fn write_hello(out: &mut Vec<u8>, session: &str, node: &str, seq: u64, heart
 
 /// Appends the payload of a `sent` frame; `id` is JSON text.
 pub fn write_sent(out: &mut Vec<u8>, id: &str) {
-    append(out, format_args!("{{\"type\":\"sent\",\"id\":{id}}}"));
+    for part in ["{\"type\":\"sent\",\"id\":", id, "}"] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// Appends the payload of a `joined` or `left` frame.
@@ -256,6 +269,34 @@ pub fn write_error(out: &mut Vec<u8>, id: Option<&str>, refusal: Refusal) {
         out,
         format_args!("{{\"type\":\"error\",\"id\":{id},\"code\":\"{code}\",\"reason\":\"{refusal}\"}}"),
     );
+}
+
+/// One allocation, of the length it keeps.
+fn join(parts: &[&str]) -> Box<str> {
+    let mut joined = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| joined.push_str(part));
+    joined.into()
+}
+
+/// Text as it stands between the quotes of a JSON string. Most names stand there as they are.
+enum Escaped<'a> {
+    Plain(&'a str),
+    /// With its quotes.
+    Quoted(String),
+}
+
+impl<'a> Escaped<'a> {
+    fn new(text: &'a str) -> Escaped<'a> {
+        let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+        if text.bytes().all(is_plain) { Escaped::Plain(text) } else { Escaped::Quoted(json_string(text)) }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Escaped::Plain(text) => text,
+            Escaped::Quoted(text) => &text[1..text.len() - 1],
+        }
+    }
 }
 
 fn append(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

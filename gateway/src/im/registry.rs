@@ -17,7 +17,8 @@ use wire::time::Time;
 /// The users of one home shard.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    pub(super) users: Map<Arc<str>, User>,
+    /// Boxed, because half of a table's places are empty.
+    pub(super) users: Map<Arc<str>, Box<User>>,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<ShardMetrics>,
     /// Messages in all offline queues here.
@@ -228,6 +229,10 @@ impl Registry {
     fn complete(&mut self, user: &Arc<str>, known: Option<usize>, io: &mut Io<Mail>) {
         let Some(record) = self.users.get_mut(user) else { return };
         let Some(Attaching { device, session, resume }) = record.attaching.pop_front() else { return };
+        if record.attaching.is_empty() {
+            // For the next time in an hour or a week it need not keep its memory.
+            record.attaching = VecDeque::new();
+        }
         let mut is_new = false;
         let mut state = match known {
             Some(index) => record.devices[index].begin(session),
@@ -236,6 +241,8 @@ impl Registry {
                 if let Some(forgotten) = forgotten {
                     self.duties.device(user, &forgotten, false);
                 }
+                // One device is the usual case; a vector would begin with room for four.
+                record.devices.reserve_exact(1);
                 record.devices.push(Device {
                     name: Arc::clone(&device),
                     session,

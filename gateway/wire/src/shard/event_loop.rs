@@ -177,7 +177,7 @@ impl<A: Application> Loop<A> {
     fn take_input(&mut self, events: &[epoll::Event]) {
         for event in events {
             match event.data.u64() {
-                DOORBELL => {}
+                DOORBELL => self.rings.silence(),
                 LISTENER => {
                     self.accept();
                     self.keep_balance();

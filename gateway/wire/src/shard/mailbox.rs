@@ -183,10 +183,13 @@ impl<M> Rings<M> {
 
     /// Back from sleep: senders need not ring.
     pub(super) fn awake(&self) {
-        let doorbell = &self.doorbells[self.index];
-        doorbell.asleep.store(false, Ordering::Relaxed);
-        // Nothing to read is the usual case; the count itself means nothing.
-        let _ = rustix::io::read(&doorbell.eventfd, &mut [0; 8]);
+        self.doorbells[self.index].asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Stops the doorbell's ringing. Only who was told that it rings need do this, which a busy reader never is.
+    pub(super) fn silence(&self) {
+        // The count means nothing, and having nothing to read does no harm.
+        let _ = rustix::io::read(&self.doorbells[self.index].eventfd, &mut [0; 8]);
     }
 }
 
@@ -249,6 +252,7 @@ impl<M> Mailbox<M> {
     /// Back from sleep: senders need not ring.
     pub fn awake(&self) {
         self.rings.awake();
+        self.rings.silence();
     }
 }
 
