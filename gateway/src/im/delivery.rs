@@ -312,11 +312,21 @@ impl Shard {
         match self.conn_mut(conn) {
             // Only for as long as the state is on its way here, so bounded by the mail that overtakes it.
             Some(Conn::Attaching(attaching)) => attaching.parked.push(owed),
-            Some(Conn::Open(open)) if open.session.closing.is_none() => {
-                let is_slow = open.session.state.waiting.len() >= waiting_max + open.session.backlog;
-                open.session.state.waiting.push_back(owed);
+            Some(Conn::Open(open)) => {
+                let session = &mut open.session;
+                let is_full = session.state.waiting.len() >= waiting_max + session.backlog;
+                let is_closing = session.closing.is_some();
+                if is_closing && is_full {
+                    return self.keep(user, None, owed, io);
+                }
+                // A session that is being closed takes what still comes along to its home. Sent there by itself the message
+                // would come straight back, for the home has not been told yet, and so on for as long as the close takes.
+                session.state.waiting.push_back(owed);
                 self.metrics.in_flight.add(1);
-                if is_slow {
+                if is_closing {
+                    return;
+                }
+                if is_full {
                     return self.close(conn, CloseReason::SlowReader, 1013, "deliveries are not taken", io);
                 }
                 self.pump_conn(conn, io);

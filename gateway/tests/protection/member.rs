@@ -1,0 +1,64 @@
+//! A client that behaves.
+
+use crate::gateway::{Gateway, token};
+use serde_json::Value;
+use std::net::TcpStream;
+use tungstenite::client::IntoClientRequest as _;
+use tungstenite::{Message, WebSocket};
+
+pub(crate) struct Member {
+    socket: WebSocket<TcpStream>,
+}
+
+impl Member {
+    pub(crate) fn connect_as(
+        gateway: &Gateway,
+        user: &str,
+        device: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Member {
+        let mut request = format!("ws://{}/ws", gateway.address).into_client_request().unwrap();
+        let authorization = format!("Bearer {}", token(user, device));
+        request.headers_mut().insert("Authorization", authorization.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let (socket, _) = tungstenite::client(request, gateway.connect()).unwrap();
+        let mut member = Member { socket };
+        assert_eq!(member.receive()["type"], "hello");
+        member
+    }
+
+    fn send(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
+    /// The next message of any kind. tungstenite answers pings while it reads.
+    fn next(&mut self) -> Message {
+        self.socket.read().unwrap()
+    }
+
+    /// The next text, as JSON.
+    fn receive(&mut self) -> Value {
+        loop {
+            if let Message::Text(text) = self.next() {
+                return serde_json::from_str(&text).unwrap();
+            }
+        }
+    }
+
+    /// The next delivery, acknowledged.
+    pub(crate) fn delivery(&mut self) -> Value {
+        loop {
+            let frame = self.receive();
+            if frame["type"] == "message" {
+                self.acknowledge(&frame);
+                return frame;
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, delivery: &Value) {
+        self.send(&format!(r#"{{"type":"ack","seq":{}}}"#, delivery["seq"]));
+    }
+}
