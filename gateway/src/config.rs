@@ -1,6 +1,11 @@
 //! What can be set on a gateway, with its bounds.
 
+mod protection;
+
+pub use protection::Protection;
+
 use crate::auth::Algorithm;
+use crate::im::limits::Rate;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,7 +40,7 @@ pub struct Flags {
     /// How long a delivery may stay unacknowledged before it is sent again
     #[arg(long, env = "GATEWAY_ACK_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub ack_timeout: Duration,
-    /// Silence after which a client is pinged; twice that and it is disconnected
+    /// Silence after which a client is pinged
     #[arg(long, env = "GATEWAY_HEARTBEAT", default_value = "30s", value_parser = duration)]
     pub heartbeat: Duration,
     /// Longest wait for acknowledgements when shutting down
@@ -56,6 +61,9 @@ pub struct Flags {
     /// Drain and exit when standard input ends; for a gateway that must not outlive who started it
     #[arg(long, hide = true)]
     pub follow_stdin: bool,
+    /// Limits of what one client may do.
+    #[command(flatten)]
+    pub protection: Protection,
 }
 
 /// Whose tokens are accepted. Key and JWKS files are read again on SIGHUP.
@@ -128,6 +136,16 @@ pub enum Steering {
 pub struct Limits {
     /// Longest text frame from a client, bytes.
     pub frame_bytes_max: usize,
+    /// Longest head of a request, bytes.
+    pub head_bytes_max: usize,
+    /// Most levels of lists and objects in a body.
+    pub json_depth_max: usize,
+    /// Frames from a connection, acks apart; `None`: no limit.
+    pub messages: Option<Rate>,
+    /// The same over all connections of a user.
+    pub user_messages: Option<Rate>,
+    /// Pings and pongs from a connection.
+    pub control_frames: Option<Rate>,
     /// Longest message id, user name or group name, bytes.
     pub name_bytes_max: usize,
     /// Deliveries of a session that may be unacknowledged at once.
@@ -160,6 +178,10 @@ pub struct Limits {
     pub session_ttl: Duration,
     /// Time for a connection to complete its request.
     pub handshake_timeout: Duration,
+    /// Time for a message to become complete.
+    pub message_timeout: Duration,
+    /// Silence after which a client is disconnected.
+    pub idle_timeout: Duration,
     /// Longest injected latency.
     pub fault_delay_max: Duration,
     /// An injected fault ends by itself after this time, also where none was given.
@@ -170,6 +192,11 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             frame_bytes_max: 64 * 1024,
+            head_bytes_max: 16 * 1024,
+            json_depth_max: 64,
+            messages: None,
+            user_messages: None,
+            control_frames: Rate::per_second(100),
             name_bytes_max: 256,
             window: 1024,
             waiting_max: 1024,
@@ -186,6 +213,8 @@ impl Default for Limits {
             devices_max: 16,
             session_ttl: Duration::from_secs(600),
             handshake_timeout: Duration::from_secs(10),
+            message_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
             fault_delay_max: Duration::from_secs(60),
             fault_for_max: Duration::from_secs(3600),
         }

@@ -2,9 +2,11 @@
 //!
 //! Each counter has one writer, its shard, so an update is a plain load and store; a scrape reads all shards and waits for none.
 
+mod protection;
 pub mod store;
 
 use crate::auth::TokenError;
+use crate::im::protocol::Refusal;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -134,15 +136,18 @@ pub enum ConnectError {
     Timeout,
     /// The gateway is shutting down.
     Draining,
+    /// A head above its limit.
+    TooLarge,
 }
 
 impl ConnectError {
-    const ALL: [(ConnectError, &'static str); 5] = [
+    const ALL: [(ConnectError, &'static str); 6] = [
         (ConnectError::Auth, "auth"),
         (ConnectError::Limit, "limit"),
         (ConnectError::Protocol, "protocol"),
         (ConnectError::Timeout, "timeout"),
         (ConnectError::Draining, "draining"),
+        (ConnectError::TooLarge, "too_large"),
     ];
 }
 
@@ -165,10 +170,14 @@ pub enum CloseReason {
     Drain,
     /// The token's time was over.
     TokenExpired,
+    /// Too many control frames, or empty fragments.
+    Flood,
+    /// The client does not complete its messages.
+    SlowSender,
 }
 
 impl CloseReason {
-    const ALL: [(CloseReason, &'static str); 8] = [
+    const ALL: [(CloseReason, &'static str); 10] = [
         (CloseReason::Client, "client"),
         (CloseReason::Reset, "reset"),
         (CloseReason::Heartbeat, "heartbeat"),
@@ -177,6 +186,8 @@ impl CloseReason {
         (CloseReason::Replaced, "replaced"),
         (CloseReason::Drain, "drain"),
         (CloseReason::TokenExpired, "token_expired"),
+        (CloseReason::Flood, "flood"),
+        (CloseReason::SlowSender, "slow_sender"),
     ];
 }
 
@@ -207,6 +218,20 @@ impl Reloaded {
     const ALL: [(Reloaded, &'static str); 1] = [(Reloaded::Keys, "keys")];
 }
 
+/// Whose limit a message was above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitScope {
+    /// The connection's.
+    Connection,
+    /// The user's, over all connections.
+    User,
+}
+
+impl LimitScope {
+    const ALL: [(LimitScope, &'static str); 2] =
+        [(LimitScope::Connection, "connection"), (LimitScope::User, "user")];
+}
+
 /// One shard's figures.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -216,9 +241,9 @@ pub struct ShardMetrics {
     /// Sessions begun.
     pub established: Counter,
     /// Sessions ended, by [`CloseReason`].
-    pub closed: [Counter; 8],
+    pub closed: [Counter; CloseReason::ALL.len()],
     /// Failed connects, by [`ConnectError`].
-    pub connect_errors: [Counter; 5],
+    pub connect_errors: [Counter; ConnectError::ALL.len()],
     /// Good tokens.
     pub tokens_accepted: Counter,
     /// Refused tokens, by [`TokenError`].
@@ -261,8 +286,12 @@ pub struct ShardMetrics {
     pub persist_asked: Counter,
     /// Requests that wait for the store's answer.
     pub persist_waiting: Gauge,
-    /// Messages refused, of any code.
-    pub refused: Counter,
+    /// Frames refused, by [`Refusal`].
+    pub refused: [Counter; Refusal::ALL.len()],
+    /// Frames that a rate limit let through.
+    pub rate_allowed: Counter,
+    /// Frames that a rate limit refused, by [`LimitScope`].
+    pub rate_limited: [Counter; LimitScope::ALL.len()],
 }
 
 impl ShardMetrics {
@@ -422,6 +451,7 @@ impl Collector for Metrics {
         })?;
         self.store_families(encoder)?;
         self.conservation(encoder)?;
+        self.protection(encoder)?;
         self.counters(
             encoder,
             "im_gateway_multi_device_deliveries",
@@ -510,12 +540,6 @@ impl Metrics {
             "im_gateway_messages_in_flight",
             "Deliveries held, waiting or unacknowledged",
             |s| s.in_flight.get(),
-        )?;
-        self.counters(
-            encoder,
-            "im_gateway_messages_refused",
-            "Sends refused with an error code",
-            vec![(vec![], self.total(|s| s.refused.get()))],
         )
     }
 
@@ -630,7 +654,7 @@ impl Metrics {
 type NoLabels = [(&'static str, &'static str); 0];
 
 /// Metric families that [`Metrics::render`] writes.
-const INSTRUMENTS: u64 = 35;
+const INSTRUMENTS: u64 = 34 + protection::INSTRUMENTS;
 
 /// Seconds, for a histogram.
 pub fn seconds(duration: Duration) -> f64 {

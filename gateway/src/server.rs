@@ -3,7 +3,7 @@
 //! The edge owns what a shard must not touch: signals, files, standard streams, the wall clock.
 
 use crate::auth::source::SourceError;
-use crate::config::{self, Flags, Limits};
+use crate::config::{self, Flags};
 use crate::echo::Echo;
 use crate::im::mail::Mail;
 use crate::im::persist::Recovered;
@@ -87,7 +87,7 @@ pub struct Server {
 impl Server {
     /// Starts the shards; when it returns, all of them listen.
     pub fn start(flags: &Flags) -> Result<Server, StartError> {
-        let limits = Limits::default();
+        let limits = flags.protection.limits(flags.heartbeat);
         let reload = Reload::new(flags, limits.name_bytes_max);
         // An echo asks for no token.
         let verifier = if flags.echo { reload.none() } else { reload.keys()? };

@@ -3,6 +3,7 @@
 use super::delivery::Open;
 use super::durable::Durable;
 use super::faults::{Change, Failure, Faults, Latency, Pick};
+use super::guard::parse_head;
 use super::mail::{Mail, SessionRef};
 use super::owed::Owed;
 use super::shard::Shard;
@@ -10,7 +11,7 @@ use crate::auth::{Claims, Token, TokenError};
 use crate::config;
 use crate::metrics::{CONTENT_TYPE, ConnectError};
 use std::sync::Arc;
-use wire::http::{self, Request};
+use wire::http::{self, HeadError, Request};
 use wire::shard::{ConnId, Io};
 use wire::time::Time;
 use wire::ws::extension::{self, Deflate};
@@ -109,9 +110,9 @@ impl Shard {
     /// Answers the requests at the front of `input`; gives the bytes they took.
     pub(super) fn http(&mut self, conn: ConnId, input: &[u8], io: &mut Io<Mail>) -> usize {
         let mut taken = 0;
-        let now = io.now();
+        let (now, head_bytes_max) = (io.now(), self.shared.limits.head_bytes_max);
         while let Some(Conn::Http { requested, .. }) = self.conn_mut(conn) {
-            let request = match Request::parse(&input[taken..]) {
+            let request = match parse_head(&input[taken..], head_bytes_max) {
                 Ok(Some(request)) if request.body_bytes > BODY_BYTES_MAX => {
                     refuse(conn, 413, "too_large", "the body is longer than 16 KiB", io);
                     return input.len();
@@ -119,7 +120,10 @@ impl Shard {
                 Ok(Some(request)) => request,
                 Ok(None) => return taken,
                 Err(error) => {
-                    self.metrics.connect_error(ConnectError::Protocol);
+                    self.metrics.connect_error(match error {
+                        HeadError::TooLarge => ConnectError::TooLarge,
+                        HeadError::Malformed => ConnectError::Protocol,
+                    });
                     refuse(conn, error.status(), "bad_request", &error.to_string(), io);
                     return input.len();
                 }

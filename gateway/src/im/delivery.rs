@@ -3,6 +3,7 @@
 use super::connection::Conn;
 use super::dedup::Repetition;
 use super::fanout::Blocked;
+use super::guard::Guard;
 use super::mail::{Mail, SessionRef};
 use super::owed::Owed;
 use super::protocol::{self, Address, Message, Refusal, Request};
@@ -35,6 +36,8 @@ pub(super) struct Session {
     pub(super) state: Box<SessionState>,
     /// Messages sent and not answered, because the store has not answered.
     pub(super) unconfirmed: u32,
+    /// How the client behaves.
+    pub(super) guard: Guard,
     /// When bytes last came.
     heard: Time,
     /// Deliveries that it was owed when it began and that still wait: taking those slowly is no fault of the reader's.
@@ -46,7 +49,7 @@ pub(super) struct Session {
     /// An ACK timer is set.
     ack_timer: bool,
     /// Why we are closing it, once we are.
-    closing: Option<CloseReason>,
+    pub(super) closing: Option<CloseReason>,
 }
 
 impl Shard {
@@ -89,6 +92,7 @@ impl Shard {
             device,
             state,
             unconfirmed: 0,
+            guard: Guard::default(),
             heard: now,
             expires,
             backlog,
@@ -101,7 +105,8 @@ impl Shard {
         self.write(conn, io, |out| protocol::write_hello(out, &name, &node, seq, heartbeat.as_secs()));
         self.write_unacked_again(&mut session, io);
         self.pump(&mut session, io);
-        io.set_timer((now + heartbeat).min(expires), timer_key(Timer::Heartbeat, conn));
+        let first_look = heartbeat.min(self.shared.limits.idle_timeout);
+        io.set_timer((now + first_look).min(expires), timer_key(Timer::Heartbeat, conn));
         self.conns[conn.index as usize] =
             Conn::Open(Box::new(Open { endpoint: Endpoint::with_deflate(Role::Server, deflate), session }));
     }
@@ -118,17 +123,17 @@ impl Shard {
     pub(super) fn frames(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
         let Some(Conn::Open(mut open)) = self.conn_mut(conn).map(std::mem::take) else { return 0 };
         let Open { endpoint, session } = &mut *open;
-        session.heard = io.now();
+        let (now, shared) = (io.now(), Arc::clone(&self.shared));
+        session.heard = now;
         let mut inflater = std::mem::take(&mut self.inflater);
         let mut taken = 0;
         while session.closing.is_none() {
-            match endpoint.next_inflated(
-                &mut input[taken..],
-                self.shared.limits.frame_bytes_max,
-                &mut inflater,
-            ) {
+            match endpoint.next_inflated(&mut input[taken..], shared.limits.frame_bytes_max, &mut inflater) {
                 Ok(Some((event, bytes))) => {
-                    self.event(session, &event, io);
+                    match session.guard.frame(&event, &shared.limits, now) {
+                        Ok(()) => self.event(session, &event, io),
+                        Err(offence) => self.punish(session, offence, io),
+                    }
                     taken += bytes;
                 }
                 Ok(None) => break,
@@ -139,16 +144,20 @@ impl Shard {
             }
         }
         self.inflater = inflater;
+        self.input_taken(session, taken, input.len() - taken, io);
         self.conns[conn.index as usize] = Conn::Open(open);
         taken
     }
 
     fn event(&mut self, session: &mut Session, event: &Event<'_>, io: &mut Io<Mail>) {
         match event {
-            Event::Text(text) => match protocol::parse(text, self.shared.limits.name_bytes_max) {
-                Ok(request) => self.request_frame(session, request, io),
-                Err((id, refusal)) => self.refuse_frame(session.conn, id, refusal, io),
-            },
+            Event::Text(text) => {
+                let frame = protocol::parse(text, self.shared.limits.name_bytes_max);
+                match self.admit(session, frame, io.now()) {
+                    Ok(request) => self.request_frame(session, request, io),
+                    Err((id, refusal)) => self.refuse_frame(session.conn, id, refusal, io),
+                }
+            }
             Event::Ping(payload) => {
                 if let Some(out) = io.send(session.conn) {
                     frame::write(out, Opcode::Pong, payload, None);
@@ -405,17 +414,19 @@ impl Shard {
     }
 
     pub(super) fn heartbeat_timer(&mut self, conn: ConnId, io: &mut Io<Mail>) {
-        let heartbeat = self.shared.heartbeat;
+        let (heartbeat, idle_timeout) = (self.shared.heartbeat, self.shared.limits.idle_timeout);
         let Some(open) = self.open_mut(conn) else { return };
         let expires = open.session.expires;
         if io.now() >= expires {
             return self.close(conn, CloseReason::TokenExpired, 4401, "the token has expired", io);
         }
-        let silent = io.now().since(open.session.heard);
-        if silent >= heartbeat * 2 {
-            return self.close(conn, CloseReason::Heartbeat, 4408, "nothing heard for two heartbeats", io);
+        let heard = open.session.heard;
+        let silent = io.now().since(heard);
+        if silent >= idle_timeout {
+            return self.close(conn, CloseReason::Heartbeat, 4408, "nothing was heard for too long", io);
         }
-        let next = if silent >= heartbeat { io.now() + heartbeat } else { open.session.heard + heartbeat };
+        let next = if silent >= heartbeat { io.now() + heartbeat } else { heard + heartbeat };
+        let next = next.min(heard + idle_timeout);
         if silent >= heartbeat
             && let Some(out) = io.send(conn)
         {
@@ -442,7 +453,7 @@ impl Shard {
         refusal: Refusal,
         io: &mut Io<Mail>,
     ) {
-        self.metrics.refused.increment();
+        self.metrics.refused[refusal as usize].increment();
         self.write(conn, io, |out| protocol::write_error(out, id, refusal));
     }
 
@@ -499,7 +510,7 @@ impl Shard {
         }
     }
 
-    fn close_session(
+    pub(super) fn close_session(
         &mut self,
         session: &mut Session,
         reason: CloseReason,

@@ -85,9 +85,30 @@ pub enum Refusal {
     /// The gateway is shutting down; connect again.
     #[error("the gateway is shutting down; connect again")]
     Draining,
+    /// More frames than the connection or the user may send.
+    #[error("too many messages; send more slowly")]
+    RateLimited,
+    /// A body with more levels of lists and objects than allowed.
+    #[error("the body is nested more deeply than allowed")]
+    TooDeep,
 }
 
 impl Refusal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Refusal; 11] = [
+        Refusal::BadFrame,
+        Refusal::UnknownType,
+        Refusal::BadRecipient,
+        Refusal::TooLong,
+        Refusal::NotMember,
+        Refusal::GroupFull,
+        Refusal::Overloaded,
+        Refusal::Unavailable,
+        Refusal::Draining,
+        Refusal::RateLimited,
+        Refusal::TooDeep,
+    ];
+
     /// The code in the frame.
     pub fn code(self) -> &'static str {
         match self {
@@ -100,12 +121,17 @@ impl Refusal {
             Refusal::Overloaded => "overloaded",
             Refusal::Unavailable => "unavailable",
             Refusal::Draining => "draining",
+            Refusal::RateLimited => "rate_limited",
+            Refusal::TooDeep => "too_deep",
         }
     }
 }
 
-/// Reads a client's frame. A refusal names the frame's id where it could be read.
-pub fn parse(text: &str, name_bytes_max: usize) -> Result<Request<'_>, (Option<&str>, Refusal)> {
+/// A client's frame as it was read. A refusal names the frame's id where it could be read.
+pub type Parsed<'a> = Result<Request<'a>, (Option<&'a str>, Refusal)>;
+
+/// Reads a client's frame.
+pub fn parse(text: &str, name_bytes_max: usize) -> Parsed<'_> {
     let frame: Frame<'_> = serde_json::from_str(text).map_err(|_| (None, Refusal::BadFrame))?;
     // An id is echoed as it was written, so it must be a string, and a short one.
     let id = frame.id.map(RawValue::get);
@@ -150,6 +176,31 @@ fn address(to: Cow<'_, str>) -> Option<Address<'_>> {
         (!name.is_empty()).then_some(name)
     }
     rest(&to, "user:").map(Address::User).or_else(|| rest(&to, "group:").map(Address::Group))
+}
+
+/// Whether lists and objects in `json`, which must be valid, are nested more than `depth_max` deep.
+pub(crate) fn is_deeper(json: &str, depth_max: usize) -> bool {
+    let opens = |byte: u8| matches!(byte, b'[' | b'{');
+    // A level takes two bytes, one of which opens it: most bodies are too short, or have too few, to be looked at closely.
+    if json.len() <= 2 * depth_max || json.bytes().filter(|byte| opens(*byte)).count() <= depth_max {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            byte if opens(byte) => depth += 1,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth > depth_max {
+            return true;
+        }
+    }
+    false
 }
 
 /// An accepted message, serialised once for all its recipients.
@@ -344,6 +395,31 @@ mod tests {
         check(r#"{"type":"send","id":"a","to":"user:b"}"#, r#"Err((Some("\"a\""), BadFrame))"#);
         check(r#"{"type":"send","id":"123456789","to":"user:b","body":1}"#, "Err((None, TooLong))");
         check(r#"{"type":"join","group":"123456789"}"#, "Err((None, TooLong))");
+    }
+
+    #[test]
+    fn depth_is_that_of_brackets_outside_of_strings() {
+        let nested = |levels: usize| format!("{}1{}", "[{\"k\":".repeat(levels), "}]".repeat(levels));
+        for (json, deeper) in [
+            ("1".to_owned(), false),
+            (nested(2), false),
+            (nested(3), true),
+            (format!("[{}]", ["[1]"; 99].join(",")), false),
+            (format!("\"{}\"", "[".repeat(99)), false),
+            (format!("[\"\\\"{}\"]", "[".repeat(99)), false),
+            (format!("[\"\\\\\",{}]", nested(2)), true),
+        ] {
+            assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+            assert_eq!(is_deeper(&json, 4), deeper, "{json}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_its_number_and_a_code_of_its_own() {
+        let codes: std::collections::BTreeSet<_> =
+            Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        assert_eq!(codes.len(), Refusal::ALL.len());
+        assert!(Refusal::ALL.iter().enumerate().all(|(index, refusal)| *refusal as usize == index));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The users whose home is this shard: where their sessions are, what waits for them, and how a route changes.
 
+use super::limits::SharedBucket;
 use super::mail::{Mail, SessionRef};
 use super::owed::Owed;
 use super::persist::Op;
@@ -42,6 +43,8 @@ pub(super) struct User {
     attaching: VecDeque<Attaching>,
     /// Shards that wait for an answer, one bit each.
     asking: u64,
+    /// What the user may send over all sessions; kept while devices are known, so that a reconnect is no way round it.
+    bucket: Option<Arc<SharedBucket>>,
 }
 
 #[derive(Debug)]
@@ -266,6 +269,8 @@ impl Registry {
                 duties.settle(owed);
             });
         }
+        state.user_bucket =
+            self.limits.user_messages.map(|_| Arc::clone(record.bucket.get_or_insert_default()));
         let mut queued = std::mem::take(&mut record.offline);
         self.queued -= queued.len();
         let now = io.now();

@@ -3,8 +3,10 @@
 //! The state outlives the connection: it moves to the user's home when the device disconnects and back when it returns.
 
 use super::dedup::Dedup;
+use super::limits::SharedBucket;
 use super::owed::Owed;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use wire::time::Time;
 
@@ -32,6 +34,8 @@ pub struct SessionState {
     pub(crate) waiting: VecDeque<Owed>,
     /// Ids of messages that the device has sent.
     pub(crate) dedup: Dedup,
+    /// What the user may send, shared with the user's other sessions; `None`: no limit.
+    pub(crate) user_bucket: Option<Arc<SharedBucket>>,
 }
 
 /// What became of deliveries that were not acknowledged in time.
@@ -99,7 +103,6 @@ mod tests {
     use super::*;
     use crate::im::protocol::Message;
     use crate::metrics::Kind;
-    use std::sync::Arc;
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -99,8 +99,8 @@ pub struct Shard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Timer {
-    /// The request must be complete.
-    Handshake = 0,
+    /// What the client has begun to send, a request or a message, must be complete.
+    Incomplete = 0,
     /// The client must have been heard.
     Heartbeat = 1,
     /// A delivery may have timed out.
@@ -243,7 +243,7 @@ impl Application for Shard {
         }
         let is_loopback = matches!(origin, Origin::Accepted(peer) if peer.ip().is_loopback());
         self.conns[index] = Conn::Http { conn, is_loopback, requested: None };
-        io.set_timer(io.now() + self.shared.limits.handshake_timeout, timer_key(Timer::Handshake, conn));
+        io.set_timer(io.now() + self.shared.limits.handshake_timeout, timer_key(Timer::Incomplete, conn));
     }
 
     fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
@@ -321,6 +321,7 @@ impl Application for Shard {
         let conn = self.conns.get(index as usize).and_then(Conn::id);
         let conn = conn.filter(|conn| conn.generation & GENERATION_MASK == generation);
         match (key >> 62, conn) {
+            (0, Some(conn)) if self.open_mut(conn).is_some() => self.message_timer(conn, io),
             (0, Some(conn)) => self.handshake_timer(conn, io),
             (1, Some(conn)) => self.heartbeat_timer(conn, io),
             (2, Some(conn)) => self.ack_timer(conn, io),
@@ -366,7 +367,7 @@ impl Shard {
                 connection::refuse(conn, 408, "timeout", "no complete request in time", io);
             }
             Some(until) if until <= io.now() => io.close(conn),
-            Some(until) => io.set_timer(until, timer_key(Timer::Handshake, conn)),
+            Some(until) => io.set_timer(until, timer_key(Timer::Incomplete, conn)),
         }
     }
 }

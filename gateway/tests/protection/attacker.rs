@@ -1,11 +1,38 @@
 //! A client that writes what it likes when it likes.
 
 use crate::gateway::{Gateway, token};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
+use wire::time::Time;
 use wire::ws::frame::{self, Opcode};
 
 pub(crate) const MASK: [u8; 4] = [7, 11, 13, 17];
+
+/// Appends a frame's header by hand: of a frame that need not be whole, nor its own length.
+pub(crate) fn write_header(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload_bytes: u64, mask: [u8; 4]) {
+    let opcode = match opcode {
+        Opcode::Continuation => 0,
+        Opcode::Text => 1,
+        Opcode::Binary => 2,
+        Opcode::Close => 8,
+        Opcode::Ping => 9,
+        Opcode::Pong => 10,
+    };
+    out.push(if fin { 0x80 } else { 0 } | opcode);
+    match payload_bytes {
+        short @ 0..126 => out.push(0x80 | short as u8),
+        medium @ 126..0x1_0000 => {
+            out.push(0x80 | 126);
+            out.extend((medium as u16).to_be_bytes());
+        }
+        long => {
+            out.push(0x80 | 127);
+            out.extend(long.to_be_bytes());
+        }
+    }
+    out.extend(mask);
+}
 
 /// A handshake for a user's device, with more headers.
 pub(crate) fn handshake(user: &str, device: &str, more: &str) -> String {
@@ -98,5 +125,21 @@ impl Attacker {
             }
         }
         End::Cut
+    }
+
+    /// Writes one byte after another, a moment apart, until the peer answers or `bytes` are over. Gives how long it took.
+    pub(crate) fn trickle(&mut self, bytes: &[u8], moment: Duration) -> Duration {
+        let begin = Time::now();
+        self.stream.set_read_timeout(Some(moment)).unwrap();
+        for byte in bytes {
+            // An error here means that the peer has ended it; what it said can still be read.
+            let _ = self.stream.write_all(&[*byte]);
+            match self.stream.peek(&mut [0]) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                _ => break,
+            }
+        }
+        self.stream.set_read_timeout(Some(crate::gateway::PATIENCE)).unwrap();
+        Time::now().since(begin)
     }
 }

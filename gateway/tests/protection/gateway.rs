@@ -81,6 +81,16 @@ impl Gateway {
         }
     }
 
+    /// Sessions ended for `reason`.
+    pub(crate) fn closed(&self, reason: &str) -> f64 {
+        self.metric("im_gateway_connections_closed_total", &[&format!("reason=\"{reason}\"")])
+    }
+
+    /// Connects that failed with `error_type`.
+    pub(crate) fn connect_errors(&self, error_type: &str) -> f64 {
+        self.metric("im_gateway_connection_errors_total", &[&format!("error_type=\"{error_type}\"")])
+    }
+
     /// Nothing is lost: what was accepted is acknowledged, kept, given up with a reason, or under way.
     pub(crate) fn assert_conservation(&self) {
         let until = Time::now() + PATIENCE;

@@ -6,5 +6,9 @@
 
 mod attacker;
 mod closing;
+mod floods;
 mod gateway;
 mod member;
+mod rates;
+mod sizes;
+mod slow;

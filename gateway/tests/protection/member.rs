@@ -11,6 +11,10 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    pub(crate) fn connect(gateway: &Gateway, user: &str) -> Member {
+        Member::connect_as(gateway, user, "phone", &[])
+    }
+
     pub(crate) fn connect_as(
         gateway: &Gateway,
         user: &str,
@@ -29,20 +33,37 @@ impl Member {
         member
     }
 
-    fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         self.socket.send(Message::text(text)).unwrap();
     }
 
+    pub(crate) fn ping(&mut self) {
+        self.socket.send(Message::Ping("p".into())).unwrap();
+    }
+
     /// The next message of any kind. tungstenite answers pings while it reads.
-    fn next(&mut self) -> Message {
+    pub(crate) fn next(&mut self) -> Message {
         self.socket.read().unwrap()
     }
 
     /// The next text, as JSON.
-    fn receive(&mut self) -> Value {
+    pub(crate) fn receive(&mut self) -> Value {
         loop {
             if let Message::Text(text) = self.next() {
                 return serde_json::from_str(&text).unwrap();
+            }
+        }
+    }
+
+    /// Sends and gives the answer's type, or the error's code.
+    pub(crate) fn ask(&mut self, text: &str) -> String {
+        self.send(text);
+        loop {
+            let frame = self.receive();
+            match frame["type"].as_str().unwrap() {
+                "message" => self.acknowledge(&frame),
+                "error" => return frame["code"].as_str().unwrap().to_owned(),
+                other => return other.to_owned(),
             }
         }
     }

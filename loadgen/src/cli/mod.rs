@@ -38,7 +38,7 @@ enum Command {
     /// Run the gateway alone
     Gateway {
         #[command(flatten)]
-        flags: gateway::config::Flags,
+        flags: Box<gateway::config::Flags>,
     },
 }
 

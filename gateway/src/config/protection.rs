@@ -1,0 +1,59 @@
+//! What can be set to protect the gateway from its clients.
+
+use super::{Limits, duration};
+use crate::im::limits::Rate;
+use std::time::Duration;
+
+/// Limits of what one client may do. What is 0 has no limit.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Protection")]
+pub struct Protection {
+    /// Frames a second from one connection, acks apart; a second's worth may come at once. 0: no limit
+    #[arg(long, env = "GATEWAY_MAX_MESSAGES_PER_SECOND", default_value_t = 0, value_name = "NUMBER")]
+    pub max_messages_per_second: u32,
+    /// The same over all connections of a user
+    #[arg(long, env = "GATEWAY_MAX_USER_MESSAGES_PER_SECOND", default_value_t = 0, value_name = "NUMBER")]
+    pub max_user_messages_per_second: u32,
+    /// Pings and pongs a second from one connection; above it is closed with 1008. 0: no limit
+    #[arg(long, env = "GATEWAY_MAX_CONTROL_FRAMES_PER_SECOND", default_value_t = 100, value_name = "NUMBER")]
+    pub max_control_frames_per_second: u32,
+    /// Time from accept to the last byte of the request
+    #[arg(long, env = "GATEWAY_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub handshake_timeout: Duration,
+    /// Time from the first to the last byte of a message
+    #[arg(long, env = "GATEWAY_MESSAGE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub message_timeout: Duration,
+    /// Silence after which a client is disconnected, pongs are no silence; by default twice the heartbeat
+    #[arg(long, env = "GATEWAY_IDLE_TIMEOUT", value_parser = duration, value_name = "DURATION")]
+    pub idle_timeout: Option<Duration>,
+    /// Longest message from a client, also when put together from fragments, bytes
+    #[arg(long, env = "GATEWAY_MAX_MESSAGE_BYTES", default_value_t = 64 * 1024, value_name = "BYTES",
+          value_parser = clap::value_parser!(u32).range(256..=1024 * 1024))]
+    pub max_message_bytes: u32,
+    /// Longest head of a request, bytes
+    #[arg(long, env = "GATEWAY_MAX_HEADER_BYTES", default_value_t = 16 * 1024, value_name = "BYTES",
+          value_parser = clap::value_parser!(u32).range(256..=16 * 1024))]
+    pub max_header_bytes: u32,
+    /// Most levels of lists and objects in the body of a message
+    #[arg(long, env = "GATEWAY_MAX_JSON_DEPTH", default_value_t = 64, value_name = "NUMBER",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_json_depth: u32,
+}
+
+impl Protection {
+    /// The core's bounds with these flags; clients are pinged every `heartbeat`.
+    pub fn limits(&self, heartbeat: Duration) -> Limits {
+        Limits {
+            frame_bytes_max: self.max_message_bytes as usize,
+            head_bytes_max: self.max_header_bytes as usize,
+            json_depth_max: self.max_json_depth as usize,
+            messages: Rate::per_second(self.max_messages_per_second),
+            user_messages: Rate::per_second(self.max_user_messages_per_second),
+            control_frames: Rate::per_second(self.max_control_frames_per_second),
+            handshake_timeout: self.handshake_timeout,
+            message_timeout: self.message_timeout,
+            idle_timeout: self.idle_timeout.unwrap_or(heartbeat * 2),
+            ..Limits::default()
+        }
+    }
+}

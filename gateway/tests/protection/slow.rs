@@ -1,0 +1,155 @@
+//! Clients that are slow on purpose: slowloris, trickled messages, silence, and those who do not read.
+
+use crate::attacker::{Attacker, End, MASK, handshake, write_header};
+use crate::gateway::{Gateway, PATIENCE, send};
+use crate::member::Member;
+use std::io::{ErrorKind, Write as _};
+use std::time::Duration;
+use tungstenite::Message;
+use wire::time::Time;
+use wire::ws::frame::{self, Opcode};
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+#[test]
+fn slowloris_gets_408_when_its_time_is_over() {
+    let gateway = Gateway::start(&["--handshake-timeout", "400ms"]);
+    let endless = format!("GET /ws HTTP/1.1\r\nHost: test\r\n{}", "A: b\r\n".repeat(500));
+    let mut attacker = Attacker { stream: gateway.connect() };
+    let took = attacker.trickle(endless.as_bytes(), MOMENT);
+    assert!(attacker.read_head().starts_with("HTTP/1.1 408"));
+    assert!(took >= Duration::from_millis(350), "{took:?}");
+    let mut silent = Attacker { stream: gateway.connect() };
+    assert!(silent.read_head().starts_with("HTTP/1.1 408"), "without a single byte too");
+    assert_eq!(gateway.connect_errors("timeout"), 2.0);
+    // In pieces, and in time.
+    let mut member = Attacker { stream: gateway.connect() };
+    let head = handshake("al", "phone", "");
+    member.stream.write_all(&head.as_bytes()[..30]).unwrap();
+    member.trickle(&head.as_bytes()[30..33], MOMENT);
+    member.stream.write_all(&head.as_bytes()[33..]).unwrap();
+    assert!(member.read_head().starts_with("HTTP/1.1 101"));
+    member.read_frame().expect("hello");
+    // When one who came later has run out of time, the session is alive.
+    let mut later = Attacker { stream: gateway.connect() };
+    assert!(later.read_head().starts_with("HTTP/1.1 408"));
+    member.write(&[(Opcode::Ping, b"")]);
+    assert_eq!(member.read_frame().map(|(first, _)| first), Some(0x8A));
+    assert_eq!(gateway.connect_errors("timeout"), 3.0);
+}
+
+#[test]
+fn a_message_that_is_never_completed_ends_with_1008() {
+    let gateway = Gateway::start(&["--message-timeout", "400ms", "--max-control-frames-per-second", "0"]);
+    let mut whole = Vec::new();
+    let text = send("m", "nobody", &format!("\"{}\"", "x".repeat(300)));
+    frame::write(&mut whole, Opcode::Text, text.as_bytes(), Some(MASK));
+    // A frame byte by byte; then fragments with pings between them, which are whole frames and prolong nothing.
+    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let took = attacker.trickle(&whole, MOMENT);
+    assert_eq!(attacker.end(), End::Close(1008));
+    assert!(took >= Duration::from_millis(350), "{took:?}");
+    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let mut first = Vec::new();
+    write_header(&mut first, false, Opcode::Text, 1, [0; 4]);
+    first.push(b'{');
+    attacker.stream.write_all(&first).unwrap();
+    attacker.stream.set_read_timeout(Some(MOMENT)).unwrap();
+    let until = Time::now() + PATIENCE;
+    let end = loop {
+        let mut ping = Vec::new();
+        frame::write(&mut ping, Opcode::Ping, b"", Some(MASK));
+        let _ = attacker.stream.write_all(&ping);
+        assert!(Time::now() < until, "pings prolong it for ever");
+        match attacker.stream.peek(&mut [0]) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break End::Cut,
+            Ok(_) => match attacker.read_frame() {
+                Some((0x88, payload)) => break End::Close(u16::from_be_bytes([payload[0], payload[1]])),
+                Some(_) => {
+                    let _ = attacker.stream.set_read_timeout(Some(MOMENT));
+                }
+                None => break End::Cut,
+            },
+        }
+    };
+    // The pings that were under way may turn the end into a reset.
+    assert!(matches!(end, End::Close(1008) | End::Cut), "{end:?}");
+    gateway.wait_for("im_gateway_connections_closed_total", &["\"slow_sender\""], |n| n == 2.0);
+    // Slowly, but complete in time, twice.
+    let mut member = Attacker::connect(&gateway, "al");
+    for id in ["a", "b"] {
+        let mut whole = Vec::new();
+        frame::write(&mut whole, Opcode::Text, send(id, "nobody", "1").as_bytes(), Some(MASK));
+        member.trickle(&whole[..5], MOMENT);
+        member.stream.write_all(&whole[5..]).unwrap();
+        assert_eq!(member.answers(1), ["sent"]);
+    }
+    assert_eq!(gateway.closed("slow_sender"), 2.0);
+}
+
+#[test]
+fn silence_ends_with_4408_and_pongs_are_no_silence() {
+    let gateway = Gateway::start(&["--heartbeat", "60ms", "--idle-timeout", "300ms"]);
+    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let begin = Time::now();
+    assert_eq!(attacker.end(), End::Close(4408), "it reads the pings and answers none");
+    assert!(Time::now().since(begin) >= Duration::from_millis(250));
+    let mut member = Member::connect(&gateway, "al");
+    let begin = Time::now();
+    while Time::now().since(begin) < Duration::from_millis(900) {
+        assert!(matches!(member.next(), Message::Ping(_)));
+    }
+    assert_eq!(member.ask(&send("m", "nobody", "1")), "sent");
+    assert_eq!(gateway.closed("heartbeat"), 1.0);
+}
+
+#[test]
+fn who_reads_no_answers_is_closed_before_they_fill_the_memory() {
+    let gateway = Gateway::start_alone(&[]);
+    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let mut bytes = Vec::new();
+    for _ in 0..2000 {
+        frame::write(&mut bytes, Opcode::Text, b"x", Some(MASK));
+    }
+    // Each of these frames of 7 bytes is answered by an error of about 80.
+    let written = (0..2000).take_while(|_| attacker.stream.write_all(&bytes).is_ok()).count();
+    assert!(written < 2000, "nobody stopped it");
+    gateway.wait_for("im_gateway_connections_closed_total", &["\"slow_reader\""], |n| n == 1.0);
+    let resident = gateway.metric("process_resident_memory_bytes", &[]);
+    assert!(resident < 200e6, "{resident} bytes");
+    // As many frames from one who reads.
+    let mut member = Attacker::connect(&gateway, "al");
+    for _ in 0..20 {
+        member.stream.write_all(&bytes).unwrap();
+        assert_eq!(member.answers(2000).len(), 2000);
+    }
+    assert_eq!(gateway.closed("slow_reader"), 1.0);
+}
+
+#[test]
+fn a_slow_reader_is_closed_and_loses_nothing() {
+    let gateway = Gateway::start_alone(&["--ack-timeout", "60s"]);
+    let slow = Attacker::connect(&gateway, "slow");
+    let mut sender = Attacker::connect(&gateway, "al");
+    // Many deliveries in the step in which the session is closed: all of them find it closing.
+    let mut accepted = 0;
+    let until = Time::now() + PATIENCE;
+    while gateway.closed("slow_reader") == 0.0 {
+        assert!(Time::now() < until, "never closed");
+        let frames: Vec<String> =
+            (0..500).map(|k| send(&format!("m-{}", accepted + k), "slow", "1")).collect();
+        let frames: Vec<_> = frames.iter().map(|frame| (Opcode::Text, frame.as_bytes())).collect();
+        sender.write(&frames);
+        assert!(sender.answers(500).iter().all(|answer| answer == "sent"));
+        accepted += 500;
+    }
+    drop(slow);
+    gateway.assert_conservation();
+    let mut back = Member::connect_as(&gateway, "slow", "attack", &[]);
+    for k in 0..accepted {
+        assert_eq!(back.delivery()["id"], format!("m-{k}"), "of {accepted}");
+    }
+    gateway.wait_for("im_gateway_messages_in_flight", &[], |n| n == 0.0);
+    gateway.assert_conservation();
+}
