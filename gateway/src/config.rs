@@ -5,6 +5,7 @@ mod protection;
 pub use protection::Protection;
 
 use crate::auth::Algorithm;
+use crate::breaker;
 use crate::im::limits::Rate;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -182,6 +183,8 @@ pub struct Limits {
     pub message_timeout: Duration,
     /// Silence after which a client is disconnected.
     pub idle_timeout: Duration,
+    /// When so many messages are lost that new ones are refused; `None`: never.
+    pub loss_breaker: Option<breaker::Settings>,
     /// Longest injected latency.
     pub fault_delay_max: Duration,
     /// An injected fault ends by itself after this time, also where none was given.
@@ -215,6 +218,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            loss_breaker: None,
             fault_delay_max: Duration::from_secs(60),
             fault_for_max: Duration::from_secs(3600),
         }

@@ -4,6 +4,7 @@
 //! and knows threads, signals and files, [`store`] what must survive a crash. PROTOCOL.md describes what clients see.
 
 pub mod auth;
+pub mod breaker;
 pub mod config;
 mod echo;
 pub mod im;

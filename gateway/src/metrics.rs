@@ -6,6 +6,7 @@ mod protection;
 pub mod store;
 
 use crate::auth::TokenError;
+use crate::breaker::Published;
 use crate::im::protocol::Refusal;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, text};
@@ -232,6 +233,17 @@ impl LimitScope {
         [(LimitScope::Connection, "connection"), (LimitScope::User, "user")];
 }
 
+/// What a circuit breaker is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Accepting messages, while they are not lost.
+    Messages,
+}
+
+impl Service {
+    const ALL: [(Service, &'static str); 1] = [(Service::Messages, "messages")];
+}
+
 /// One shard's figures.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -292,6 +304,10 @@ pub struct ShardMetrics {
     pub rate_allowed: Counter,
     /// Frames that a rate limit refused, by [`LimitScope`].
     pub rate_limited: [Counter; LimitScope::ALL.len()],
+    /// Messages that the breaker on loss let through.
+    pub breaker_allowed: Counter,
+    /// Messages that the breaker on loss refused.
+    pub breaker_rejected: Counter,
 }
 
 impl ShardMetrics {
@@ -343,13 +359,20 @@ pub struct Metrics {
     shards: Arc<[Arc<ShardMetrics>]>,
     process: Arc<ProcessMetrics>,
     store: Arc<store::StoreMetrics>,
+    breakers: Arc<[Published; Service::ALL.len()]>,
 }
 
 impl Metrics {
     /// Figures for `shards` shards of `node`.
     pub fn new(node: &str, shards: usize) -> Metrics {
         let shards = (0..shards).map(|_| Arc::default()).collect();
-        Metrics { node: node.into(), shards, process: Arc::default(), store: Arc::default() }
+        Metrics {
+            node: node.into(),
+            shards,
+            process: Arc::default(),
+            store: Arc::default(),
+            breakers: Arc::default(),
+        }
     }
 
     /// One shard's figures.
@@ -365,6 +388,11 @@ impl Metrics {
     /// The store's figures.
     pub fn store(&self) -> &Arc<store::StoreMetrics> {
         &self.store
+    }
+
+    /// What the breaker of `service` says.
+    pub fn breaker(&self, service: Service) -> &Published {
+        &self.breakers[service as usize]
     }
 
     /// The sum of one counter over all shards.

@@ -324,3 +324,22 @@ fn a_gateway_that_dies_by_itself_is_said_and_fails_the_run() {
     assert!(stdout.contains("ended by itself"), "{stdout}");
     assert!(matches!(output.status.code(), Some(99 | 112)), "{stdout}");
 }
+
+#[test]
+fn the_breaker_on_loss_bounds_what_is_lost() {
+    let scenario = small(
+        "phases: [{name: steady, for: 2s}, {name: lossy, for: 4s, faults: [{fault: gateway.failure_rate, share: 20%, pick: even}]}, {name: recovered, for: 3s}]
+thresholds: {ws_msgs_lost: ['count<60', 'count>0'], 'ws_msgs_refused{phase:steady}': ['count==0'], 'ws_msgs_refused{phase:lossy}': ['count>300'], 'ws_msgs_received{phase:recovered}': ['count>200']}
+",
+    );
+    let flags = "{gateway: {flags: {loss-breaker: 5%, loss-breaker-window: 1s, loss-breaker-min-events: 20, loss-breaker-open-for: 500ms, loss-breaker-probes: 5}}}";
+    let place = Place::new("breaker", &scenario.replace("{gateway: {}}", flags));
+    let output = place.run(&["run", "run.yaml"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{stdout}{}", text(&output.stderr));
+    assert!(stdout.contains("circuit_open"), "{stdout}");
+    let output = place.run(&["run", "run.yaml", "--set", "target.gateway.flags.loss-breaker=null"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(99), "without the breaker: {stdout}{}", text(&output.stderr));
+    assert!(!stdout.contains("circuit_open"), "{stdout}");
+}

@@ -45,6 +45,7 @@ fn each_loads_without_problems() {
     check("peak", Clock::Stretched, 50, 3000);
     check("steady", Clock::Stretched, 60, 3600);
     check("loss", Clock::Stretched, 89, 5340);
+    check("loss-breaker", Clock::Stretched, 39, 2340);
     check("outage", Clock::Real, 108, 108);
 }
 

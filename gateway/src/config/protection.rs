@@ -1,6 +1,7 @@
 //! What can be set to protect the gateway from its clients.
 
 use super::{Limits, duration};
+use crate::breaker;
 use crate::im::limits::Rate;
 use std::time::Duration;
 
@@ -38,6 +39,34 @@ pub struct Protection {
     #[arg(long, env = "GATEWAY_MAX_JSON_DEPTH", default_value_t = 64, value_name = "NUMBER",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_json_depth: u32,
+    /// Share of messages lost, such as 2% or 0.02, from which new ones are refused with `circuit_open`; by default never
+    #[arg(long, env = "GATEWAY_LOSS_BREAKER", value_parser = share, value_name = "SHARE")]
+    pub loss_breaker: Option<f64>,
+    /// How far back the loss is looked at
+    #[arg(long, env = "GATEWAY_LOSS_BREAKER_WINDOW", default_value = "10s", value_parser = duration)]
+    pub loss_breaker_window: Duration,
+    /// Deliveries and losses in that time below which nothing is concluded
+    #[arg(long, env = "GATEWAY_LOSS_BREAKER_MIN_EVENTS", default_value_t = 100, value_name = "NUMBER")]
+    pub loss_breaker_min_events: u64,
+    /// How long messages are refused before some are let through to try
+    #[arg(long, env = "GATEWAY_LOSS_BREAKER_OPEN_FOR", default_value = "5s", value_parser = duration)]
+    pub loss_breaker_open_for: Duration,
+    /// Messages let through to try; if too few of them are lost, all are
+    #[arg(long, env = "GATEWAY_LOSS_BREAKER_PROBES", default_value_t = 20, value_name = "NUMBER",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub loss_breaker_probes: u64,
+}
+
+/// A share above 0 and at most 1, as people write it: `2%` or `0.02`.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let number = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse::<f64>(),
+    };
+    match number {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err(format!("`{text}` is no share; write for example 2% or 0.02")),
+    }
 }
 
 impl Protection {
@@ -53,7 +82,27 @@ impl Protection {
             handshake_timeout: self.handshake_timeout,
             message_timeout: self.message_timeout,
             idle_timeout: self.idle_timeout.unwrap_or(heartbeat * 2),
+            loss_breaker: self.loss_breaker.map(|ratio| breaker::Settings {
+                ratio,
+                window: self.loss_breaker_window,
+                events_min: self.loss_breaker_min_events,
+                open_for: self.loss_breaker_open_for,
+                probes: self.loss_breaker_probes,
+            }),
             ..Limits::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn shares_are_percent_or_fractions() {
+        assert_eq!((share("2%"), share("0.02"), share("100%")), (Ok(0.02), Ok(0.02), Ok(1.0)));
+        for bad in ["", "%", "0", "0%", "-1%", "101%", "1.01", "NaN", "two"] {
+            assert!(share(bad).is_err(), "{bad}");
         }
     }
 }

@@ -191,6 +191,9 @@ impl Shard {
                 return self.write(conn, io, |out| protocol::write_sent(out, id));
             }
         }
+        if !self.takes_messages() {
+            return self.refuse_frame(conn, Some(id), Refusal::CircuitOpen, io);
+        }
         let (at_ms, expires) = (self.shared.wall_ms(now), now + self.shared.message_ttl);
         let number = self.number(now, io.shard());
         let message =

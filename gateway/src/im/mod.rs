@@ -32,6 +32,7 @@ mod held;
 pub mod image;
 pub mod ledger;
 pub mod limits;
+mod loss;
 pub mod mail;
 mod membership;
 mod owed;

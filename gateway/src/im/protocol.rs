@@ -91,11 +91,14 @@ pub enum Refusal {
     /// A body with more levels of lists and objects than allowed.
     #[error("the body is nested more deeply than allowed")]
     TooDeep,
+    /// Too many messages are being lost.
+    #[error("too many messages are being lost; send again later")]
+    CircuitOpen,
 }
 
 impl Refusal {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Refusal; 11] = [
+    pub const ALL: [Refusal; 12] = [
         Refusal::BadFrame,
         Refusal::UnknownType,
         Refusal::BadRecipient,
@@ -107,6 +110,7 @@ impl Refusal {
         Refusal::Draining,
         Refusal::RateLimited,
         Refusal::TooDeep,
+        Refusal::CircuitOpen,
     ];
 
     /// The code in the frame.
@@ -123,6 +127,7 @@ impl Refusal {
             Refusal::Draining => "draining",
             Refusal::RateLimited => "rate_limited",
             Refusal::TooDeep => "too_deep",
+            Refusal::CircuitOpen => "circuit_open",
         }
     }
 }

@@ -7,6 +7,7 @@ use super::fanout::Fanouts;
 use super::faults::Injector;
 use super::groups::Groups;
 use super::held::Held;
+use super::loss::LossWatch;
 use super::mail::{Mail, SessionRef};
 use super::persist::Recovered;
 use super::recovery::Clock;
@@ -81,6 +82,8 @@ pub struct Shard {
     pub(super) groups: Groups,
     pub(super) fanouts: Fanouts,
     pub(super) injector: Injector,
+    /// Watches the loss of all shards; one shard does it for all.
+    pub(super) loss: Option<LossWatch>,
     /// Deliveries held by an injected latency, by release time.
     pub(super) held: BinaryHeap<Held>,
     pub(super) held_before: u64,
@@ -139,6 +142,7 @@ impl Shard {
             groups: Groups::new(limits.group_members_max, hasher.clone()),
             fanouts: Fanouts::default(),
             injector: Injector::new(shared.seed ^ index as u64),
+            loss: limits.loss_breaker.filter(|_| index == 0).map(LossWatch::new),
             metrics,
             hasher,
             conns: Vec::new(),
@@ -334,6 +338,7 @@ impl Application for Shard {
         self.continue_fanouts(io);
         self.sweep_if_due(io);
         self.post_ops(io);
+        self.watch_loss(io.now());
         self.metrics.cache_size.set(self.routes.len());
     }
 
@@ -341,7 +346,8 @@ impl Application for Shard {
         let has_work = self.fanouts.has_work()
             || self.durable.as_ref().is_some_and(|durable| durable.has_work() || self.registry.has_duties());
         let at_once = has_work.then_some(Time(0));
-        [self.held.peek().map(Held::due), self.sweep_at, at_once].into_iter().flatten().min()
+        let loss = self.loss.as_ref().map(LossWatch::due);
+        [self.held.peek().map(Held::due), self.sweep_at, at_once, loss].into_iter().flatten().min()
     }
 
     fn turned_away(&mut self, _io: &mut Io<Mail>) {

@@ -50,10 +50,14 @@ impl Gateway {
         let mut stream = self.connect();
         let request = format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let mut answer = BufReader::new(stream);
+        let mut lines = answer.by_ref().lines().map(Result::unwrap);
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        let length = head.iter().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        answer.read_exact(&mut body).unwrap();
+        (status, String::from_utf8(body).unwrap())
     }
 
     /// The sum of all series of `family` that have all of `labels`; panics if there is none.

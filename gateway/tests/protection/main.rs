@@ -8,6 +8,7 @@ mod attacker;
 mod closing;
 mod floods;
 mod gateway;
+mod loss;
 mod member;
 mod rates;
 mod sizes;
