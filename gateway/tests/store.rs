@@ -155,6 +155,11 @@ fn a_full_disk_refuses_and_loses_nothing() {
     assert_eq!(gateway.get("/ready"), (503, "the store has failed\n".into()));
     assert_eq!(gateway.metric("im_gateway_store_errors_total"), 1.0);
     assert!(!confirmed.is_empty());
+    let mut cy = Client::connect(&gateway, "cy", "d");
+    cy.write(&json!({ "type": "join", "group": "all" }));
+    assert_eq!(cy.next_where(|_| true)["code"], "unavailable");
+    let mut bob = Client::connect(&gateway, "bob", "d");
+    assert_eq!(bob.take(confirmed.len()), confirmed, "what was confirmed is delivered all the same");
     gateway.kill();
     let gateway = start(&folder);
     assert_eq!(Client::connect(&gateway, "bob", "d").take(confirmed.len()), confirmed);

@@ -210,6 +210,10 @@ impl Shard {
             let outcome = Ok(is_member);
             return io.post(session.shard, Mail::MembershipIs { conn: session.conn, group, outcome });
         };
+        if durable.has_failed {
+            let mail = Mail::MembershipIs { conn: session.conn, group, outcome: Err(Refusal::Unavailable) };
+            return io.post(session.shard, mail);
+        }
         let op = Op::Member { group: Arc::clone(&group), user, is_member };
         durable.wait(op, Waiting::Membership { session, group, is_member });
     }
@@ -229,6 +233,8 @@ impl Shard {
         for (shard, mail) in held {
             let waiting = Waiting::Mail { shard, mail: Box::new(mail) };
             match durable.waiting.back() {
+                // Nothing will be kept any more, and what was confirmed earlier can still be delivered.
+                _ if durable.has_failed => durable.ready.push_back(waiting),
                 _ if !durable.ops.is_empty() => {
                     durable.is_awaited = true;
                     durable.waiting.push_back((durable.ticket, waiting));
@@ -244,6 +250,9 @@ impl Shard {
         self.take_duties();
         self.continue_ready(io);
         let Some(durable) = &mut self.durable else { return };
+        if durable.has_failed {
+            durable.ops.clear();
+        }
         if durable.ops.is_empty() {
             return;
         }

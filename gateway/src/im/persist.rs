@@ -2,7 +2,7 @@
 //!
 //! A shard posts [`Mail::Persist`](super::mail::Mail::Persist) with a ticket and the operations of one step. The edge makes them
 //! durable in the order of each shard's tickets and answers with [`Mail::Persisted`](super::mail::Mail::Persisted): all up to a
-//! ticket are kept, or none after the last that was. `store` does that on a disk; a simulation keeps them in memory and loses
+//! ticket are kept, or none after the last that was; then it is asked for nothing more. `store` does that on a disk; a simulation keeps them in memory and loses
 //! what it has not answered.
 
 use super::protocol::Message;

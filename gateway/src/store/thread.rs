@@ -153,13 +153,13 @@ impl Worker {
     fn answer(&self, batch: &mut Batch, failed: bool) {
         let mut edge = lock(&self.edge);
         for (shard, answer) in batch.answers.iter_mut().enumerate() {
-            match answer.take() {
-                Some(up_to) => edge.post(shard, Mail::Persisted { up_to, is_kept: !failed }),
-                // Every shard must know that it can accept nothing.
-                None if failed => edge.post(shard, Mail::Persisted { up_to: 0, is_kept: false }),
-                None => {}
+            // Every shard must know that nothing more is kept, whatever it asks until it does.
+            let answer = if failed { Some(u64::MAX) } else { answer.take() };
+            if let Some(up_to) = answer {
+                edge.post(shard, Mail::Persisted { up_to, is_kept: !failed });
             }
         }
+        batch.answers.fill(None);
         batch.changes.clear();
         batch.ops = 0;
         batch.since = None;
@@ -176,6 +176,20 @@ impl Worker {
             let _ = poll(&mut fds, timeout.as_ref());
         }
         lock(&self.edge).awake();
+    }
+}
+
+/// The thread has panicked, which is said on standard error: the shards must not wait for it.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.metrics.failed();
+            let mut edge = lock(&self.edge);
+            for shard in 0..self.shards {
+                edge.post(shard, Mail::Persisted { up_to: u64::MAX, is_kept: false });
+            }
+            edge.flush();
+        }
     }
 }
 
