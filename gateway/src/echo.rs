@@ -133,7 +133,11 @@ impl Application for Echo {
 
     fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
         match self.conns.get_mut(conn.index as usize) {
-            Some(Conn::Http) => self.upgrade(conn, input, io),
+            Some(Conn::Http) => {
+                let head = self.upgrade(conn, input, io);
+                // Nothing would show what has come together with the request.
+                head + self.frames(conn, &mut input[head..], io)
+            }
             Some(Conn::Open(_)) => self.frames(conn, input, io),
             Some(Conn::None) | None => 0,
         }

@@ -298,6 +298,7 @@ impl Shard {
             "shards": asking.shards,
         });
         respond(conn, 200, "application/json", format!("{body}\n").as_bytes(), io);
+        io.show_again(conn);
     }
 }
 

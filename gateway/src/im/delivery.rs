@@ -109,6 +109,7 @@ impl Shard {
         io.set_timer((now + first_look).min(expires), timer_key(Timer::Heartbeat, conn));
         self.conns[conn.index as usize] =
             Conn::Open(Box::new(Open { endpoint: Endpoint::with_deflate(Role::Server, deflate), session }));
+        io.show_again(conn);
     }
 
     fn write_unacked_again(&mut self, session: &mut Session, io: &mut Io<Mail>) {

@@ -1,6 +1,9 @@
 //! RFC 6455: frames, text, closes.
 
-use crate::peer::{BINARY, CLOSE, CONTINUATION, FIN, Gateway, PING, PONG, Raw, TEXT, UPGRADE, close, frame};
+use crate::peer::{
+    BINARY, CLOSE, CONTINUATION, FIN, Gateway, KEY, PING, PONG, Raw, TEXT, UPGRADE, close, frame,
+};
+use gateway::auth::{Claims, Signer};
 use std::io::Read as _;
 use tungstenite::Message;
 
@@ -21,6 +24,30 @@ fn fragments_come_back_whole_and_pings_pass_between_them() {
     assert_eq!(raw.frame(), (FIN | TEXT, "h\u{e9}llo".as_bytes().to_vec()));
     raw.send(&close(4321));
     raw.is_closed_with(4321, "the peer's own code comes back");
+}
+
+#[test]
+fn frames_that_come_with_the_request_are_answered() {
+    let echo = Gateway::start(&["--echo"]);
+    let mut raw = Raw(echo.tcp());
+    raw.send(&[UPGRADE.as_bytes(), &frame(FIN | TEXT, b"early")].concat());
+    raw.head();
+    assert_eq!(raw.frame(), (FIN | TEXT, b"early".to_vec()));
+}
+
+#[test]
+fn a_frame_that_was_there_before_its_session_does_not_wait_for_another() {
+    let gateway = Gateway::start(&[]);
+    let claims = Claims { sub: "al".into(), device: "d".into(), exp: u64::MAX / 2 };
+    let token = Signer::new(KEY.as_bytes()).sign(&claims).unwrap();
+    let request = UPGRADE.replace("GET / ", &format!("GET /ws?token={token} "));
+    let mut raw = Raw(gateway.tcp());
+    raw.send(&[request.as_bytes(), &frame(FIN | TEXT, br#"{"type":"join","group":"g"}"#)].concat());
+    raw.head();
+    for expected in ["hello", "joined"] {
+        let answer: serde_json::Value = serde_json::from_slice(&raw.frame().1).unwrap();
+        assert_eq!(answer["type"], expected);
+    }
 }
 
 #[test]

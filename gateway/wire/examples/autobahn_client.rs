@@ -134,9 +134,11 @@ impl Application for Client {
     }
 
     fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<()>) -> usize {
+        // The first frames may come together with the answer.
+        let head = if self.endpoint.is_none() { self.upgraded(input) } else { 0 };
         match self.endpoint.take() {
-            None => self.upgraded(input),
-            Some(endpoint) => self.frames(endpoint, conn, input, io),
+            None => head,
+            Some(endpoint) => head + self.frames(endpoint, conn, &mut input[head..], io),
         }
     }
 

@@ -82,6 +82,8 @@ pub struct Io<M> {
     pub(super) connects: Vec<Connect>,
     pub(super) ended: Vec<(ConnId, Closed)>,
     pub(super) resets: Vec<ConnId>,
+    /// Connections whose left input is to be shown again.
+    pub(super) again: Vec<ConnId>,
     pub(super) stopping: bool,
     open: usize,
 }
@@ -100,6 +102,7 @@ impl<M> Io<M> {
             connects: Vec::new(),
             ended: Vec::new(),
             resets: Vec::new(),
+            again: Vec::new(),
             stopping: false,
             open: 0,
         }
@@ -189,6 +192,13 @@ impl<M> Io<M> {
         if self.slot(conn).is_some_and(|slot| !matches!(slot.state, State::Free | State::Ended)) {
             self.resets.push(conn);
         }
+    }
+
+    /// Shows what [`super::Application::received`] left of the input again, before this step ends: what it waited for is there.
+    ///
+    /// Without this it would be shown when more comes, which may be never. Not for use in `received` itself.
+    pub fn show_again(&mut self, conn: ConnId) {
+        self.again.push(conn);
     }
 
     /// Opens a connection to `to`, from `from` if given. [`super::Application::opened`] or `closed` tells how it went.

@@ -193,6 +193,9 @@ impl<A: Application, K> Step<A, K> {
                 }
                 self.io.end(conn, Closed::Local);
             }
+            for conn in std::mem::take(&mut self.io.again) {
+                self.show_again(conn);
+            }
             let mut dirty = std::mem::take(&mut self.io.dirty);
             for conn in dirty.drain(..) {
                 self.write(conn, sockets);
@@ -208,7 +211,8 @@ impl<A: Application, K> Step<A, K> {
             }
             self.take_local_mail();
             let io = &self.io;
-            if io.dirty.is_empty() && io.ended.is_empty() && io.connects.is_empty() && io.resets.is_empty() {
+            let is_done = io.dirty.is_empty() && io.ended.is_empty() && io.connects.is_empty();
+            if is_done && io.resets.is_empty() && io.again.is_empty() {
                 return;
             }
         }
@@ -315,6 +319,17 @@ impl<A: Application, K> Step<A, K> {
         }
         self.keep_tail(conn, taken, filled);
         true
+    }
+
+    fn show_again(&mut self, conn: ConnId) {
+        if self.io.slot(conn).is_none_or(|slot| slot.state != State::Open) {
+            return;
+        }
+        let place = self.connections.get_mut(conn.index as usize).and_then(Option::as_mut);
+        if let Some(tail) = place.and_then(|connection| connection.tail.take()) {
+            self.receive[..tail.len()].copy_from_slice(&tail);
+            self.deliver(conn, tail.len());
+        }
     }
 
     fn keep_tail(&mut self, conn: ConnId, from: usize, to: usize) {
