@@ -30,18 +30,19 @@ impl Mode {
     }
 }
 
-/// A server's command line: mode and port on 127.0.0.1. `None`: it is another, and was complained about.
-pub fn arguments() -> Option<(Mode, u16)> {
+/// A server's command line: mode, port on 127.0.0.1, and whether each message is flushed, for those that can be told so. `None`: it
+/// is another, and was complained about.
+pub fn arguments() -> Option<(Mode, u16, bool)> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let parsed = match arguments.as_slice() {
-        [mode, port] => [Mode::Echo, Mode::Route, Mode::Fanout]
+        [mode, port, ..] => [Mode::Echo, Mode::Route, Mode::Fanout]
             .into_iter()
             .find(|known| known.name() == mode)
             .zip(port.parse().ok()),
         _ => None,
     };
     if parsed.is_none() {
-        eprintln!("usage: (echo | route | fanout) PORT");
+        eprintln!("usage: (echo | route | fanout) PORT [each]");
     }
-    parsed
+    parsed.map(|(mode, port)| (mode, port, arguments.get(2).is_some_and(|how| how == "each")))
 }

@@ -39,18 +39,18 @@ type Peers = Rc<RefCell<Vec<Option<UnboundedSender<Bytes>>>>>;
 
 /// Runs the server that the command line asks for.
 pub fn main<L: Library>() -> ExitCode {
-    let Some((mode, port)) = bare::arguments() else { return ExitCode::from(2) };
+    let Some((mode, port, is_each_flushed)) = bare::arguments() else { return ExitCode::from(2) };
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
-        .and_then(|runtime| LocalSet::new().block_on(&runtime, listen::<L>(mode, port)));
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, listen::<L>(mode, port, is_each_flushed)));
     if let Err(error) = served {
         eprintln!("cannot serve on {port}: {error}");
     }
     ExitCode::FAILURE
 }
 
-async fn listen<L: Library>(mode: Mode, port: u16) -> std::io::Result<()> {
+async fn listen<L: Library>(mode: Mode, port: u16, is_each_flushed: bool) -> std::io::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(([127, 0, 0, 1], port).into())?;
@@ -62,19 +62,19 @@ async fn listen<L: Library>(mode: Mode, port: u16) -> std::io::Result<()> {
         let peers = Rc::clone(&peers);
         tokio::task::spawn_local(async move {
             if let Some(socket) = L::accept(stream).await {
-                serve::<L>(socket, mode, peers).await;
+                serve::<L>(socket, mode, is_each_flushed, peers).await;
             }
         });
     }
 }
 
 /// One connection, until it ends or fails.
-async fn serve<L: Library>(mut socket: L::Socket, mode: Mode, peers: Peers) {
+async fn serve<L: Library>(mut socket: L::Socket, mode: Mode, is_each_flushed: bool, peers: Peers) {
     let (sender, mut deliveries): (_, UnboundedReceiver<Bytes>) = unbounded_channel();
     loop {
         let fed = tokio::select! {
             message = socket.next() => take::<L>(&mut socket, message, mode, &sender, &peers).await,
-            Some(delivery) = deliveries.recv() => feed::<L>(&mut socket, delivery, &mut deliveries).await,
+            Some(delivery) = deliveries.recv() => feed::<L>(&mut socket, delivery, &mut deliveries, is_each_flushed).await,
         };
         if !matches!(fed, Ok(true)) || socket.flush().await.is_err() {
             return;
@@ -106,9 +106,10 @@ async fn feed<L: Library>(
     socket: &mut L::Socket,
     first: Bytes,
     more: &mut UnboundedReceiver<Bytes>,
+    is_each_flushed: bool,
 ) -> Result<bool, L::Error> {
     socket.feed(L::message(first)).await?;
-    while let Ok(delivery) = more.try_recv() {
+    while !is_each_flushed && let Ok(delivery) = more.try_recv() {
         socket.feed(L::message(delivery)).await?;
     }
     Ok(true)

@@ -27,7 +27,7 @@ pub struct Flags {
     #[arg(long, env = "GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
     /// Which shard takes a connection: one on the CPU where it arrives, each shard staying on its CPU; or any, by the kernel's hash
-    #[arg(long, env = "GATEWAY_STEERING", value_enum, default_value_t = Steering::Cpu)]
+    #[arg(long, env = "GATEWAY_STEERING", value_enum, default_value_t = Steering::Hash)]
     pub steering: Steering,
     /// Whose tokens are accepted.
     #[command(flatten)]

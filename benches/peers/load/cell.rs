@@ -117,9 +117,14 @@ impl Bench {
         Ok(match server {
             Server::Gateway => gateway(&[]),
             Server::GatewayEcho => gateway(&["--echo"]),
-            Server::GatewayHash => gateway(&["--echo", "--steering=hash"]),
+            Server::GatewaySteered => gateway(&["--echo", "--steering=cpu"]),
             Server::Wire => bare(self.binaries.join("peer-wire")),
             Server::Tungstenite => bare(self.binaries.join("peer-tungstenite")),
+            Server::TungsteniteEager => {
+                let (program, mut arguments) = bare(self.binaries.join("peer-tungstenite"));
+                arguments.push("each".into());
+                (program, arguments)
+            }
             Server::TokioWebsockets => bare(self.binaries.join("peer-tokio-websockets")),
             Server::Uws => bare(self.uws.clone().ok_or_else(|| anyhow::anyhow!("no --uws"))?),
         })

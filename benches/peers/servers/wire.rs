@@ -124,7 +124,7 @@ impl Application for Bare {
 }
 
 fn main() -> ExitCode {
-    let Some((mode, port)) = benches::bare::arguments() else { return ExitCode::from(2) };
+    let Some((mode, port, _)) = benches::bare::arguments() else { return ExitCode::from(2) };
     let Ok(mut mailboxes) = mailbox::network(2) else { return ExitCode::FAILURE };
     // The edge: nobody writes to it, but the network has one.
     let edge = mailboxes.pop();
