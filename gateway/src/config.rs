@@ -32,6 +32,12 @@ pub struct Flags {
     /// Whose tokens are accepted.
     #[command(flatten)]
     pub auth: AuthFlags,
+    /// Serve TLS (https, wss) with this certificate chain in PEM, the server's own first. Read again on SIGHUP, as is the key
+    #[arg(long, env = "GATEWAY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(long, env = "GATEWAY_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Answer each WebSocket message with itself instead of serving im.v1, and ask for no token: for conformance suites and measurements
     #[arg(long)]
     pub echo: bool,

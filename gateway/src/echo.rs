@@ -150,8 +150,10 @@ impl Application for Echo {
     }
 
     fn mail(&mut self, _from: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
-        if matches!(mail, Mail::Stop) {
-            io.stop();
+        match mail {
+            Mail::Stop => io.stop(),
+            Mail::Certificate(config) => io.accept_tls(config),
+            _ => {}
         }
     }
 

@@ -12,3 +12,4 @@ pub mod metrics;
 mod reload;
 pub mod server;
 pub mod store;
+pub mod tls;

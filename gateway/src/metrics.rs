@@ -139,16 +139,19 @@ pub enum ConnectError {
     Draining,
     /// A head above its limit.
     TooLarge,
+    /// The TLS handshake failed, or was none.
+    Tls,
 }
 
 impl ConnectError {
-    const ALL: [(ConnectError, &'static str); 6] = [
+    const ALL: [(ConnectError, &'static str); 7] = [
         (ConnectError::Auth, "auth"),
         (ConnectError::Limit, "limit"),
         (ConnectError::Protocol, "protocol"),
         (ConnectError::Timeout, "timeout"),
         (ConnectError::Draining, "draining"),
         (ConnectError::TooLarge, "too_large"),
+        (ConnectError::Tls, "tls"),
     ];
 }
 
@@ -213,10 +216,18 @@ impl TokenError {
 pub enum Reloaded {
     /// Key and JWKS files.
     Keys,
+    /// Certificate and its key.
+    Certificate,
 }
 
 impl Reloaded {
-    const ALL: [(Reloaded, &'static str); 1] = [(Reloaded::Keys, "keys")];
+    const ALL: [(Reloaded, &'static str); 2] =
+        [(Reloaded::Keys, "keys"), (Reloaded::Certificate, "certificate")];
+
+    /// Its name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        Reloaded::ALL[self as usize].1
+    }
 }
 
 /// Whose limit a message was above.
@@ -342,7 +353,7 @@ pub struct ProcessMetrics {
     /// Runtime tasks of the edge.
     pub live_tasks: AtomicU64,
     /// Reloads that failed and that took effect, by [`Reloaded`].
-    pub reloads: [[Counter; 2]; 1],
+    pub reloads: [[Counter; 2]; 2],
 }
 
 impl ProcessMetrics {

@@ -3,17 +3,21 @@
 use crate::auth::source::{self, SourceError};
 use crate::auth::{Keys, Policy, Verifier};
 use crate::config::{AuthFlags, Flags};
+use crate::tls::{Certificate, TlsError};
+use rustls::ServerConfig;
 use std::io::Write as _;
+use std::sync::Arc;
 
 /// The files, and how they are to be read.
 #[derive(Debug)]
 pub(crate) struct Reload {
     auth: AuthFlags,
     policy: Policy,
+    certificate: Option<Certificate>,
 }
 
 impl Reload {
-    pub(crate) fn new(flags: &Flags, name_bytes_max: usize) -> Reload {
+    pub(crate) fn new(flags: &Flags, name_bytes_max: usize) -> Result<Reload, TlsError> {
         let auth = flags.auth.clone();
         let policy = Policy {
             leeway: auth.auth_leeway,
@@ -21,7 +25,16 @@ impl Reload {
             issuer: auth.auth_issuer.clone(),
             name_bytes_max,
         };
-        Reload { auth, policy }
+        let certificate = match (&flags.tls_cert, &flags.tls_key) {
+            (Some(chain), Some(key)) => Some(Certificate::new(chain.clone(), key.clone())?),
+            _ => None,
+        };
+        Ok(Reload { auth, policy, certificate })
+    }
+
+    /// What newcomers are served TLS with, from the files as they are now; `None`: nobody is.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+        self.certificate.as_ref().map(Certificate::load).transpose()
     }
 
     /// A verifier that accepts no token.

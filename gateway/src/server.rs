@@ -11,6 +11,7 @@ use crate::im::{self, Shard, Shared};
 use crate::metrics::{Metrics, ProcessMetrics, Reloaded, ShardMetrics};
 use crate::reload::{self, Reload};
 use crate::store::{self, OpenError, Store, Worker, lock};
+use crate::tls::TlsError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
@@ -44,6 +45,9 @@ pub enum StartError {
     /// No keys to check tokens with.
     #[error(transparent)]
     Keys(#[from] SourceError),
+    /// No certificate to show.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address is taken.
     #[error("{0} is in use: end what listens there, or choose another with --listen (port 0: any free one)")]
     AddressInUse(SocketAddr),
@@ -88,7 +92,8 @@ impl Server {
     /// Starts the shards; when it returns, all of them listen.
     pub fn start(flags: &Flags) -> Result<Server, StartError> {
         let limits = flags.protection.limits(flags.heartbeat);
-        let reload = Reload::new(flags, limits.name_bytes_max);
+        let reload = Reload::new(flags, limits.name_bytes_max)?;
+        let tls = reload.tls()?;
         // An echo asks for no token.
         let verifier = if flags.echo { reload.none() } else { reload.keys()? };
         let (shards, connections_max) = size(flags)?;
@@ -120,6 +125,7 @@ impl Server {
         let config = event_loop::Config {
             listen: Some(reserved.address),
             seats: Seats::new(connections_max),
+            tls,
             timer_slack: Duration::from_micros(50),
             steering: steering.clone(),
         };
@@ -195,18 +201,31 @@ impl Server {
 
     /// Reads again what may change while we run. Sessions that are open stay, whatever their token was signed with.
     fn reload(&mut self) {
+        match self.reload.tls() {
+            Ok(Some(config)) => {
+                self.tell_all(|| Mail::Certificate(Arc::clone(&config)));
+                self.reloaded::<TlsError>(Reloaded::Certificate, Ok(()));
+            }
+            Ok(None) => {}
+            Err(error) => self.reloaded(Reloaded::Certificate, Err(error)),
+        }
         if self.is_echo {
             return;
         }
         match self.reload.keys() {
             Ok(verifier) => {
-                self.metrics.process().reloaded(Reloaded::Keys, true);
                 self.tell_all(|| Mail::Keys(verifier.clone()));
+                self.reloaded::<SourceError>(Reloaded::Keys, Ok(()));
             }
-            Err(error) => {
-                self.metrics.process().reloaded(Reloaded::Keys, false);
-                reload::log("keys_not_reloaded", &error.to_string());
-            }
+            Err(error) => self.reloaded(Reloaded::Keys, Err(error)),
+        }
+    }
+
+    fn reloaded<E: std::error::Error>(&self, what: Reloaded, outcome: Result<(), E>) {
+        self.metrics.process().reloaded(what, outcome.is_ok());
+        match outcome {
+            Ok(()) => reload::log("reloaded", what.name()),
+            Err(error) => reload::log("not_reloaded", &error.to_string()),
         }
     }
 

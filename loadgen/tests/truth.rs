@@ -123,6 +123,7 @@ fn target(every: u64, last_swap: u64) -> SocketAddr {
     let config = Config {
         listen: Some(address),
         seats: Seats::unlimited(),
+        tls: None,
         timer_slack: Duration::from_micros(50),
         steering: None,
     };

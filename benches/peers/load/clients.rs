@@ -35,6 +35,7 @@ impl Clients {
                 let config = Config {
                     listen: None,
                     seats: Seats::unlimited(),
+                    tls: None,
                     timer_slack: Duration::from_micros(1),
                     steering: None,
                 };

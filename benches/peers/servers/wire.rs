@@ -132,6 +132,7 @@ fn main() -> ExitCode {
     let config = event_loop::Config {
         listen: Some(([127, 0, 0, 1], port).into()),
         seats: Seats::unlimited(),
+        tls: None,
         timer_slack: Duration::from_micros(50),
         steering: None,
     };

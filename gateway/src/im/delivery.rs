@@ -535,7 +535,8 @@ impl Shard {
     /// The connection is gone: what the session leaves goes to the user's home.
     pub(super) fn session_ended(&mut self, session: Session, how: Closed, io: &mut Io<Mail>) {
         let reason = session.closing.unwrap_or(match how {
-            Closed::Reset => CloseReason::Reset,
+            Closed::Reset | Closed::Truncated => CloseReason::Reset,
+            Closed::Tls => CloseReason::Protocol,
             _ => CloseReason::Client,
         });
         self.metrics.closed[reason as usize].increment();

@@ -6,6 +6,7 @@ use super::persist::Op;
 use super::protocol::{Message, Refusal};
 use super::session::SessionState;
 use crate::auth::Verifier;
+use rustls::ServerConfig;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::shard::{ConnId, ShardIndex};
@@ -193,6 +194,8 @@ pub enum Mail {
     },
     /// From the edge to every shard: check tokens with these keys from now on.
     Keys(Verifier),
+    /// From the edge to every shard: newcomers speak TLS with this from now on.
+    Certificate(Arc<ServerConfig>),
     /// From the edge to every shard: take no new work.
     Drain,
     /// From the edge to every shard: close all sessions.

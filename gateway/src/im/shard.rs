@@ -261,6 +261,9 @@ impl Application for Shard {
 
     fn closed(&mut self, conn: ConnId, how: Closed, io: &mut Io<Mail>) {
         match self.conn_mut(conn).map(std::mem::take) {
+            Some(Conn::Http { requested: None, .. }) if how == Closed::Tls => {
+                self.metrics.connect_error(ConnectError::Tls);
+            }
             Some(Conn::Open(open)) => self.session_ended(open.session, how, io),
             Some(Conn::Attaching(attaching)) => {
                 // The home will answer to a connection that is gone, and be told so then.
@@ -314,6 +317,7 @@ impl Application for Shard {
             Mail::Fault { asker, change } => self.faults_mail(asker, change, io),
             Mail::FaultIs { conn, faults } => self.fault_answer(conn, faults, io),
             Mail::Keys(verifier) => self.verifier = verifier,
+            Mail::Certificate(config) => io.accept_tls(config),
             Mail::Drain => self.draining = true,
             Mail::CloseAll => self.close_all(io),
             Mail::Stop => io.stop(),

@@ -173,6 +173,7 @@ fn main() {
     let config = Config {
         listen: None,
         seats: Seats::unlimited(),
+        tls: None,
         timer_slack: Duration::from_micros(50),
         steering: None,
     };

@@ -67,6 +67,7 @@ fn start(connections_max: usize) -> Server {
     let config = Config {
         listen: Some(reserved.address),
         seats: Seats::new(connections_max),
+        tls: None,
         timer_slack: Duration::from_nanos(1),
         steering: None,
     };

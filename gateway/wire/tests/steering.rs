@@ -53,6 +53,7 @@ fn start(shards: usize, steering: Steering) -> Server {
     let config = Config {
         listen: Some(reserved.address),
         seats: Seats::unlimited(),
+        tls: None,
         timer_slack: Duration::from_micros(50),
         steering: Some(steering.clone()),
     };

@@ -129,6 +129,7 @@ impl Fleet {
         let config = event_loop::Config {
             listen: None,
             seats: Seats::unlimited(),
+            tls: None,
             timer_slack: Duration::from_nanos(1),
             steering: None,
         };

@@ -290,7 +290,8 @@ impl Application for FleetShard {
             (State::Open, _) => self.lost(local, io),
             (_, Closed::ConnectFailed(kind)) => self.connect_failed(local, reason(kind), io),
             (_, Closed::Reset) => self.connect_failed(local, "reset", io),
-            (_, Closed::Eof) => self.connect_failed(local, "closed", io),
+            (_, Closed::Eof | Closed::Truncated) => self.connect_failed(local, "closed", io),
+            (_, Closed::Tls) => self.connect_failed(local, "tls", io),
             (_, Closed::Local) => self.connect_failed(local, "timeout", io),
         }
     }

@@ -16,6 +16,7 @@ use std::io as stdio;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::step::RECEIVE_BYTES;
@@ -41,6 +42,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Where none is free newcomers are reset at the door.
     pub seats: Seats,
+    /// With what newcomers must speak TLS at first; [`super::Io::accept_tls`] changes it. `None`: they speak plainly.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The kernel's slack on this thread's timeouts; the default of 50 µs is too coarse for a load schedule.
     pub timer_slack: Duration,
     /// Which shard takes a newcomer; `None`: the kernel spreads them by a hash.
@@ -112,8 +115,10 @@ impl<A: Application> Loop<A> {
             epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         }
         let (outboxes, rings) = mailbox.into_parts();
+        let mut step = Step::new(Time::now(), outboxes, config.seats.clone(), application);
+        step.io.acceptor.clone_from(&config.tls);
         Ok(Loop {
-            step: Step::new(Time::now(), outboxes, config.seats.clone(), application),
+            step,
             sockets: Epoll { epoll, linger: Linger::new(config.seats.clone()) },
             rings,
             listener,

@@ -2,9 +2,12 @@
 
 use super::mailbox::Outboxes;
 use super::timers::Timers;
+use super::tls::TlsClient;
 use super::{Closed, ShardIndex};
 use crate::time::Time;
+use rustls::ServerConfig;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// A connection of this shard. Never used again for another connection (the generation tells them apart).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +69,7 @@ pub(super) struct Connect {
     pub(super) conn: ConnId,
     pub(super) to: SocketAddr,
     pub(super) from: Option<IpAddr>,
+    pub(super) tls: Option<TlsClient>,
 }
 
 /// What an application sees of its shard, and where it leaves what it wants done.
@@ -85,6 +89,8 @@ pub struct Io<M> {
     /// Connections whose left input is to be shown again.
     pub(super) again: Vec<ConnId>,
     pub(super) stopping: bool,
+    /// With what newcomers must speak TLS; `None`: they speak plainly.
+    pub(super) acceptor: Option<Arc<ServerConfig>>,
     open: usize,
 }
 
@@ -104,6 +110,7 @@ impl<M> Io<M> {
             resets: Vec::new(),
             again: Vec::new(),
             stopping: false,
+            acceptor: None,
             open: 0,
         }
     }
@@ -203,9 +210,24 @@ impl<M> Io<M> {
 
     /// Opens a connection to `to`, from `from` if given. [`super::Application::opened`] or `closed` tells how it went.
     pub fn connect(&mut self, to: SocketAddr, from: Option<IpAddr>) -> ConnId {
+        self.begin_connect(to, from, None)
+    }
+
+    /// The same with TLS. What is written before the handshake is over waits for it; a handshake that fails is
+    /// [`Closed::Tls`].
+    pub fn connect_tls(&mut self, to: SocketAddr, from: Option<IpAddr>, tls: TlsClient) -> ConnId {
+        self.begin_connect(to, from, Some(tls))
+    }
+
+    fn begin_connect(&mut self, to: SocketAddr, from: Option<IpAddr>, tls: Option<TlsClient>) -> ConnId {
         let conn = self.allocate(State::Connecting);
-        self.connects.push(Connect { conn, to, from });
+        self.connects.push(Connect { conn, to, from, tls });
         conn
+    }
+
+    /// Whoever is accepted from now on speaks TLS with `config`. Connections that are open stay as they are.
+    pub fn accept_tls(&mut self, config: Arc<ServerConfig>) {
+        self.acceptor = Some(config);
     }
 
     /// Calls [`super::Application::timer`] with `key` at `at`, to the next whole millisecond.
@@ -275,6 +297,39 @@ impl<M> Io<M> {
 
     pub(super) fn slot_mut(&mut self, conn: ConnId) -> Option<&mut Slot> {
         self.slots.get_mut(conn.index as usize).filter(|slot| slot.generation == conn.generation)
+    }
+
+    /// Lets what is in the output buffer be looked at at the end of the step.
+    pub(super) fn mark_dirty(&mut self, conn: ConnId) {
+        if let Some(slot) = self.slot_mut(conn)
+            && slot.state == State::Open
+            && !slot.dirty
+        {
+            slot.dirty = true;
+            self.dirty.push(conn);
+        }
+    }
+
+    /// The output is being looked at.
+    pub(super) fn clear_dirty(&mut self, conn: ConnId) {
+        if let Some(slot) = self.slot_mut(conn) {
+            slot.dirty = false;
+        }
+    }
+
+    /// All output that has not left, to be changed in place. `None` if the connection is gone.
+    pub(super) fn output(&mut self, conn: ConnId) -> Option<&mut Vec<u8>> {
+        let slot = self.slots.get_mut(conn.index as usize)?;
+        if slot.generation != conn.generation || !matches!(slot.state, State::Open | State::Closing) {
+            return None;
+        }
+        if slot.buffer == NO_BUFFER {
+            slot.buffer = self.buffers_free.pop().unwrap_or_else(|| {
+                self.buffers.push(Vec::new());
+                (self.buffers.len() - 1) as u32
+            });
+        }
+        Some(&mut self.buffers[slot.buffer as usize])
     }
 
     /// The bytes that have not left. Clears the dirty mark.

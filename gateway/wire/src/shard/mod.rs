@@ -9,15 +9,18 @@ pub mod event_loop;
 mod io;
 mod linger;
 pub mod mailbox;
+mod sealed;
 mod seats;
 pub mod steering;
 mod step;
 mod table;
 pub mod timers;
+mod tls;
 pub mod virtual_time;
 
 pub use io::{ConnId, Io};
 pub use seats::Seats;
+pub use tls::TlsClient;
 
 use std::net::SocketAddr;
 
@@ -36,10 +39,14 @@ pub enum Origin {
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// The peer ended its sending side.
+    /// The peer ended its sending side; with TLS, and said so.
     Eof,
+    /// The peer ended its sending side without saying so in TLS: something may be missing.
+    Truncated,
     /// The peer or the network cut it.
     Reset,
+    /// The TLS handshake failed, or the peer sent what is no TLS.
+    Tls,
     /// [`Io::connect`] failed with this kind of error.
     ConnectFailed(std::io::ErrorKind),
     /// The application asked for it.

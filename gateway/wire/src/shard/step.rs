@@ -5,6 +5,7 @@
 
 use super::io::{Connect, State};
 use super::mailbox::Outboxes;
+use super::tls::Tls;
 use super::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex};
 use crate::time::Time;
 use rustix::io::Errno;
@@ -15,7 +16,7 @@ pub const RECEIVE_BYTES: usize = 256 * 1024;
 /// Output that may leave after [`Io::close`]. Who has let more pile up is reset.
 const LAST_BYTES_MAX: usize = 64 * 1024;
 /// Reads of one connection in a row before others get their turn.
-const READS_IN_A_ROW_MAX: usize = 16;
+pub(super) const READS_IN_A_ROW_MAX: usize = 16;
 
 /// What a socket is watched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,18 +81,23 @@ pub(super) struct Step<A: Application, K> {
     pub(super) application: A,
     pub(super) io: Io<A::Mail>,
     seats: Seats,
-    connections: Vec<Option<Connection<K>>>,
-    receive: Box<[u8]>,
+    pub(super) connections: Vec<Option<Connection<K>>>,
+    pub(super) receive: Box<[u8]>,
+    /// What a TLS session makes of its input, and what it must send by itself; kept for their capacity only.
+    pub(super) plain: Vec<u8>,
+    pub(super) records: Vec<u8>,
     due: Vec<u64>,
 }
 
-struct Connection<K> {
-    socket: K,
+pub(super) struct Connection<K> {
+    pub(super) socket: K,
     /// It was accepted and so takes a seat.
     is_seated: bool,
+    /// `None`: what is sent is what the application wrote.
+    pub(super) tls: Option<Box<Tls>>,
     /// An incomplete frame, until the rest of it comes.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 24 on each idle connection")]
-    tail: Option<Box<Vec<u8>>>,
+    pub(super) tail: Option<Box<Vec<u8>>>,
 }
 
 impl<A: Application, K> Step<A, K> {
@@ -102,6 +108,8 @@ impl<A: Application, K> Step<A, K> {
             seats,
             connections: Vec::new(),
             receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            plain: Vec::new(),
+            records: Vec::new(),
             due: Vec::new(),
         }
     }
@@ -116,8 +124,12 @@ impl<A: Application, K> Step<A, K> {
         if !self.seats.take() {
             return self.turn_away(socket, sockets);
         }
+        let Ok(tls) = self.io.acceptor.clone().map(Tls::server).transpose() else {
+            self.seats.give_back();
+            return self.turn_away(socket, sockets);
+        };
         let conn = self.io.allocate(State::Open);
-        if self.register(conn, socket, Interest::Input, sockets) {
+        if self.register(conn, socket, tls, Interest::Input, sockets) {
             if let Some(Some(connection)) = self.connections.get_mut(conn.index as usize) {
                 connection.is_seated = true;
             }
@@ -185,7 +197,7 @@ impl<A: Application, K> Step<A, K> {
         self.application.step_done(&mut self.io);
         loop {
             for connect in std::mem::take(&mut self.io.connects) {
-                self.connect(&connect, sockets);
+                self.connect(connect, sockets);
             }
             for conn in std::mem::take(&mut self.io.resets) {
                 if let Some(connection) = self.connection(conn) {
@@ -244,6 +256,7 @@ impl<A: Application, K> Step<A, K> {
         &mut self,
         conn: ConnId,
         socket: K,
+        tls: Option<Tls>,
         interest: Interest,
         sockets: &mut S,
     ) -> bool {
@@ -253,17 +266,21 @@ impl<A: Application, K> Step<A, K> {
         }
         let is_added = sockets.add(conn, &socket, interest);
         if is_added {
-            self.connections[index] = Some(Connection { socket, is_seated: false, tail: None });
+            self.connections[index] =
+                Some(Connection { socket, is_seated: false, tls: tls.map(Box::new), tail: None });
         } else {
             sockets.close(socket);
         }
         is_added
     }
 
-    fn connect<S: Sockets<Socket = K>>(&mut self, connect: &Connect, sockets: &mut S) {
+    fn connect<S: Sockets<Socket = K>>(&mut self, mut connect: Connect, sockets: &mut S) {
+        let Ok(tls) = connect.tls.take().map(Tls::client).transpose() else {
+            return self.io.end(connect.conn, Closed::Tls);
+        };
         let begun = sockets
-            .connect(connect)
-            .map(|socket| self.register(connect.conn, socket, Interest::Connect, sockets));
+            .connect(&connect)
+            .map(|socket| self.register(connect.conn, socket, tls, Interest::Connect, sockets));
         match begun {
             Ok(true) => {}
             Ok(false) => self.io.end(connect.conn, Closed::ConnectFailed(std::io::ErrorKind::Other)),
@@ -279,6 +296,7 @@ impl<A: Application, K> Step<A, K> {
                 if let Some(slot) = self.io.slot_mut(conn) {
                     slot.state = State::Open;
                 }
+                self.begin_handshake(conn);
                 self.application.opened(conn, Origin::Connected, &mut self.io);
             }
             Err(error) => self.io.end(conn, Closed::ConnectFailed(std::io::Error::from(error).kind())),
@@ -288,6 +306,9 @@ impl<A: Application, K> Step<A, K> {
     fn read<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
         for _ in 0..READS_IN_A_ROW_MAX {
             let Some(Some(connection)) = self.connections.get_mut(conn.index as usize) else { return };
+            if connection.tls.is_some() {
+                return self.read_sealed(conn, sockets);
+            }
             let kept = connection.tail.take().map_or(0, |tail| {
                 self.receive[..tail.len()].copy_from_slice(&tail);
                 tail.len()
@@ -307,7 +328,7 @@ impl<A: Application, K> Step<A, K> {
     }
 
     /// Shows the first `filled` bytes of the receive buffer to the application. False: the connection is over.
-    fn deliver(&mut self, conn: ConnId, filled: usize) -> bool {
+    pub(super) fn deliver(&mut self, conn: ConnId, filled: usize) -> bool {
         let taken = self.application.received(conn, &mut self.receive[..filled], &mut self.io).min(filled);
         if self.io.slot(conn).is_none_or(|slot| slot.state != State::Open) {
             return false;
@@ -342,32 +363,41 @@ impl<A: Application, K> Step<A, K> {
         let Some(slot) = self.io.slot(conn) else { return };
         let (was_blocked, closing) = (slot.blocked, slot.state == State::Closing);
         let Some(Some(connection)) = self.connections.get(conn.index as usize) else { return };
-        let socket = &connection.socket;
-        let bytes = self.io.unsent(conn);
-        let sent = if bytes.is_empty() { Ok(0) } else { sockets.send(socket, bytes) };
-        let flushed = match sent {
-            Ok(bytes) => self.io.sent(conn, bytes),
-            Err(Errno::AGAIN | Errno::INTR) => false,
-            Err(_) => return self.io.end(conn, Closed::Reset),
+        let flushed = if connection.tls.is_some() {
+            match self.flush_sealed(conn, closing, sockets) {
+                Ok(flushed) => flushed,
+                Err(how) => return self.io.end(conn, how),
+            }
+        } else {
+            let bytes = self.io.unsent(conn);
+            let sent = if bytes.is_empty() { Ok(0) } else { sockets.send(&connection.socket, bytes) };
+            match sent {
+                Ok(bytes) => self.io.sent(conn, bytes),
+                Err(Errno::AGAIN | Errno::INTR) => false,
+                Err(_) => return self.io.end(conn, Closed::Reset),
+            }
         };
+        if !closing && was_blocked != flushed {
+            return;
+        }
+        let Some(Some(connection)) = self.connections.get(conn.index as usize) else { return };
         if closing {
             if self.io.unsent(conn).len() > LAST_BYTES_MAX {
-                sockets.reset_on_close(socket);
+                sockets.reset_on_close(&connection.socket);
             } else {
                 self.hang_up(conn, sockets);
             }
             return self.io.end(conn, Closed::Local);
         }
-        if was_blocked == flushed {
-            sockets.watch(conn, socket, if flushed { Interest::Input } else { Interest::InputAndRoom });
-            if let Some(slot) = self.io.slot_mut(conn) {
-                slot.blocked = !flushed;
-            }
+        let interest = if flushed { Interest::Input } else { Interest::InputAndRoom };
+        sockets.watch(conn, &connection.socket, interest);
+        if let Some(slot) = self.io.slot_mut(conn) {
+            slot.blocked = !flushed;
         }
     }
 
     /// The application is done with it; the peer may not be.
-    fn hang_up<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
+    pub(super) fn hang_up<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
         let place = self.connections.get_mut(conn.index as usize);
         let Some(connection) = place.and_then(Option::take) else { return };
         let is_over = sockets.finish(connection.socket, self.io.unsent(conn), connection.is_seated);
