@@ -1,8 +1,10 @@
 //! What can be set on a gateway, with its bounds.
 
 mod protection;
+mod push;
 
 pub use protection::Protection;
+pub use push::Push;
 
 use crate::auth::Algorithm;
 use crate::breaker;
@@ -71,6 +73,9 @@ pub struct Flags {
     /// Limits of what one client may do.
     #[command(flatten)]
     pub protection: Protection,
+    /// Notifications of users who are not connected.
+    #[command(flatten)]
+    pub push: Push,
 }
 
 /// Whose tokens are accepted. Key and JWKS files are read again on SIGHUP.
@@ -189,6 +194,8 @@ pub struct Limits {
     pub message_timeout: Duration,
     /// Silence after which a client is disconnected.
     pub idle_timeout: Duration,
+    /// How often the edge is told that messages wait for an absent user; `None`: never.
+    pub push_interval: Option<Duration>,
     /// When so many messages are lost that new ones are refused; `None`: never.
     pub loss_breaker: Option<breaker::Settings>,
     /// Longest injected latency.
@@ -224,6 +231,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            push_interval: None,
             loss_breaker: None,
             fault_delay_max: Duration::from_secs(60),
             fault_for_max: Duration::from_secs(3600),

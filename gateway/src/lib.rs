@@ -9,6 +9,7 @@ pub mod config;
 mod echo;
 pub mod im;
 pub mod metrics;
+pub mod push;
 mod reload;
 pub mod server;
 pub mod store;

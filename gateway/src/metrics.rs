@@ -3,9 +3,12 @@
 //! Each counter has one writer, its shard, so an update is a plain load and store; a scrape reads all shards and waits for none.
 
 mod protection;
+mod push;
 pub mod store;
 
 use crate::auth::TokenError;
+pub use push::{PushMetrics, PushResult};
+
 use crate::breaker::Published;
 use crate::im::protocol::Refusal;
 use prometheus_client::collector::Collector;
@@ -249,10 +252,12 @@ impl LimitScope {
 pub enum Service {
     /// Accepting messages, while they are not lost.
     Messages,
+    /// Push notifications.
+    Push,
 }
 
 impl Service {
-    const ALL: [(Service, &'static str); 1] = [(Service::Messages, "messages")];
+    const ALL: [(Service, &'static str); 2] = [(Service::Messages, "messages"), (Service::Push, "push")];
 }
 
 /// One shard's figures.
@@ -319,6 +324,8 @@ pub struct ShardMetrics {
     pub breaker_allowed: Counter,
     /// Messages that the breaker on loss refused.
     pub breaker_rejected: Counter,
+    /// Notifications that the edge was too busy to take.
+    pub push_dropped: Counter,
 }
 
 impl ShardMetrics {
@@ -371,6 +378,7 @@ pub struct Metrics {
     process: Arc<ProcessMetrics>,
     store: Arc<store::StoreMetrics>,
     breakers: Arc<[Published; Service::ALL.len()]>,
+    push: Arc<PushMetrics>,
 }
 
 impl Metrics {
@@ -383,6 +391,7 @@ impl Metrics {
             process: Arc::default(),
             store: Arc::default(),
             breakers: Arc::default(),
+            push: Arc::default(),
         }
     }
 
@@ -399,6 +408,16 @@ impl Metrics {
     /// The store's figures.
     pub fn store(&self) -> &Arc<store::StoreMetrics> {
         &self.store
+    }
+
+    /// This node's name.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The push notifier's figures.
+    pub fn push(&self) -> &PushMetrics {
+        &self.push
     }
 
     /// What the breaker of `service` says.
@@ -491,6 +510,7 @@ impl Collector for Metrics {
         self.store_families(encoder)?;
         self.conservation(encoder)?;
         self.protection(encoder)?;
+        self.push_families(encoder)?;
         self.counters(
             encoder,
             "im_gateway_multi_device_deliveries",
@@ -693,7 +713,7 @@ impl Metrics {
 type NoLabels = [(&'static str, &'static str); 0];
 
 /// Metric families that [`Metrics::render`] writes.
-const INSTRUMENTS: u64 = 34 + protection::INSTRUMENTS;
+const INSTRUMENTS: u64 = 34 + protection::INSTRUMENTS + push::INSTRUMENTS;
 
 /// Seconds, for a histogram.
 pub fn seconds(duration: Duration) -> f64 {

@@ -9,6 +9,7 @@ use crate::im::mail::Mail;
 use crate::im::persist::Recovered;
 use crate::im::{self, Shard, Shared};
 use crate::metrics::{Metrics, ProcessMetrics, Reloaded, ShardMetrics};
+use crate::push::{self, Pusher};
 use crate::reload::{self, Reload};
 use crate::store::{self, OpenError, Store, Worker, lock};
 use crate::tls::TlsError;
@@ -16,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -38,6 +39,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// Longest message that an echo answers. A conformance suite sends up to 16 MiB.
 const ECHO_BYTES_MAX: usize = 16 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(20);
+/// How often the figures of the process are read.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The push notifier.
+    #[error(transparent)]
+    Push(#[from] push::StartError),
     /// Threads, eventfds or rings could not be made.
     #[error("cannot start the shards: {0}")]
     Shards(#[source] io::Error),
@@ -80,6 +86,9 @@ pub struct Server {
     /// Shared with the store's thread.
     edge: Arc<Mutex<Mailbox<Mail>>>,
     store: Option<store::Running>,
+    push: Option<(Pusher, push::Running)>,
+    /// Rings when there is mail for the edge and no store's thread that takes it.
+    doorbell: Option<OwnedFd>,
     shards: Vec<JoinHandle<()>>,
     reload: Reload,
     drain_timeout: Duration,
@@ -91,7 +100,8 @@ pub struct Server {
 impl Server {
     /// Starts the shards; when it returns, all of them listen.
     pub fn start(flags: &Flags) -> Result<Server, StartError> {
-        let limits = flags.protection.limits(flags.heartbeat);
+        let mut limits = flags.protection.limits(flags.heartbeat);
+        limits.push_interval = flags.push.push_url.as_ref().map(|_| flags.push.push_interval);
         let reload = Reload::new(flags, limits.name_bytes_max)?;
         let tls = reload.tls()?;
         // An echo asks for no token.
@@ -120,7 +130,14 @@ impl Server {
         let mut mailboxes = mailbox::network(shards + 1).map_err(StartError::Shards)?;
         let edge = mailboxes.pop().ok_or_else(|| StartError::Shards(io::Error::other("no mailboxes")))?;
         let edge = Arc::new(Mutex::new(edge));
-        let (store, recovered) = open_store(flags, &shared, shards, &edge)?;
+        let push =
+            push::start(&flags.push, &metrics, seed().map_err(StartError::Shards)?, shared.wall_offset_ns)?;
+        let pusher = push.as_ref().map(|(pusher, _)| pusher.clone());
+        let (store, recovered) = open_store(flags, &shared, shards, &edge, pusher)?;
+        let doorbell = match &store {
+            Some(_) => None,
+            None => Some(lock(&edge).doorbell().try_clone_to_owned().map_err(StartError::Shards)?),
+        };
         let steering = Steering::new().filter(|_| flags.steering == config::Steering::Cpu && shards > 1);
         let config = event_loop::Config {
             listen: Some(reserved.address),
@@ -150,6 +167,8 @@ impl Server {
             metrics,
             edge,
             store,
+            push,
+            doorbell,
             shards: threads,
             reload,
             drain_timeout: flags.drain_timeout,
@@ -166,18 +185,53 @@ impl Server {
 
     /// Serves until a signal comes or, if asked for, standard input ends; then drains.
     pub fn serve(mut self, signals: &Signals) {
-        self.metrics.process().refresh();
-        while !self.asked_to_end(signals, Duration::from_secs(1)) {
-            self.metrics.process().refresh();
+        let mut refresh_at = Time::now();
+        loop {
+            let now = Time::now();
+            if now >= refresh_at {
+                self.metrics.process().refresh();
+                refresh_at = now + REFRESH;
+            }
+            if self.asked_to_end(signals, refresh_at.since(now)) {
+                break;
+            }
+            self.take_mail();
         }
         self.drain(signals);
         self.tell_all(|| Mail::Stop);
-        for shard in self.shards {
+        for shard in std::mem::take(&mut self.shards) {
             // A shard that panicked has said so on standard error.
             let _ = shard.join();
         }
+        self.take_mail();
         if let Some(store) = self.store {
             store.stop();
+        }
+        if let Some((pusher, notifier)) = self.push {
+            // The last one: with it the queue is closed.
+            drop(pusher);
+            let unsent = notifier.end(self.drain_timeout);
+            if unsent > 0 {
+                eprintln!("warning: {unsent} push notifications were not sent within the drain timeout");
+            }
+        }
+    }
+
+    /// What shards ask of the edge. Where there is a store its thread takes the mail.
+    fn take_mail(&mut self) {
+        if self.doorbell.is_none() {
+            return;
+        }
+        let mut mail = Vec::new();
+        {
+            let mut edge = lock(&self.edge);
+            edge.awake();
+            edge.receive(&mut mail);
+        }
+        for (_, mail) in mail {
+            if let (Mail::Push { user, waiting }, Some((pusher, _))) = (mail, &self.push) {
+                pusher.push(user, waiting);
+            }
         }
     }
 
@@ -187,10 +241,19 @@ impl Server {
         if self.follow_stdin {
             fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }
+        let mut wait = wait;
+        if let Some(doorbell) = &self.doorbell {
+            fds.push(PollFd::from_borrowed_fd(doorbell.as_fd(), PollFlags::IN));
+            // Announced, so that who posts rings; or there is mail already.
+            if !lock(&self.edge).may_sleep() {
+                wait = Duration::ZERO;
+            }
+        }
         let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
         // Interrupted or timed out: nothing to see.
         let _ = poll(&mut fds, Some(&wait));
-        let ended = fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
+        let ended = self.follow_stdin
+            && fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
             && !matches!(rustix::io::read(stdin, &mut [0; 64]), Ok(1..));
         let signal = signals.next();
         if signal == Some(Signal::Hangup) {
@@ -253,7 +316,8 @@ impl Server {
     }
 
     /// Waits a moment. True: a second signal came, don't wait any longer.
-    fn impatient(&self, signals: &Signals) -> bool {
+    fn impatient(&mut self, signals: &Signals) -> bool {
+        self.take_mail();
         let mut fds = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
         let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as i64 }));
         matches!(signals.next(), Some(Signal::Interrupt | Signal::Terminate))
@@ -277,6 +341,7 @@ fn open_store(
     shared: &Arc<Shared>,
     shards: usize,
     edge: &Arc<Mutex<Mailbox<Mail>>>,
+    pusher: Option<Pusher>,
 ) -> Result<Begun, StartError> {
     let Some(folder) = flags.data_dir.as_ref().filter(|_| !flags.echo) else { return Ok((None, None)) };
     let home = |name: &str| im::home_of(shared.seed, name, shards);
@@ -284,7 +349,8 @@ fn open_store(
     let dedup_window = shared.limits.dedup_window;
     let (store, recovered) = Store::open(folder, shards, &home, wall_ns, dedup_window)?;
     let (metrics, wall_offset_ns) = (Arc::clone(shared.metrics.store()), shared.wall_offset_ns);
-    let worker = Worker { store, edge: Arc::clone(edge), shards, metrics, wall_offset_ns, dedup_window };
+    let worker =
+        Worker { store, edge: Arc::clone(edge), shards, metrics, wall_offset_ns, dedup_window, pusher };
     Ok((
         Some(worker.start().map_err(StartError::Shards)?),
         Some(recovered.into_iter().map(Mutex::new).collect()),

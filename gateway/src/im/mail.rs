@@ -196,6 +196,13 @@ pub enum Mail {
     Keys(Verifier),
     /// From the edge to every shard: newcomers speak TLS with this from now on.
     Certificate(Arc<ServerConfig>),
+    /// To the edge: messages wait for a user who is not connected.
+    Push {
+        /// The user.
+        user: Arc<str>,
+        /// How many wait.
+        waiting: usize,
+    },
     /// From the edge to every shard: take no new work.
     Drain,
     /// From the edge to every shard: close all sessions.

@@ -45,6 +45,8 @@ pub(super) struct User {
     asking: u64,
     /// What the user may send over all sessions; kept while devices are known, so that a reconnect is no way round it.
     bucket: Option<Arc<SharedBucket>>,
+    /// When the edge was last told that messages wait.
+    pushed: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -168,8 +170,28 @@ impl Registry {
                 let mail = Mail::Deliver { user: Arc::clone(user), conn: session.conn, owed };
                 io.post(session.shard, mail);
             }
-            _ => self.queue(user, owed),
+            _ => {
+                self.queue(user, owed);
+                self.tell_edge(user, io);
+            }
         }
+    }
+
+    /// Tells the edge that messages wait for a user who is not connected, if it is to know and was not told lately.
+    fn tell_edge(&mut self, user: &Arc<str>, io: &mut Io<Mail>) {
+        let (Some(interval), Some(record)) = (self.limits.push_interval, self.users.get_mut(user)) else {
+            return;
+        };
+        let (now, edge) = (io.now(), io.edge());
+        let was_told = record.pushed.is_some_and(|at| now.since(at) < interval);
+        if was_told || record.offline.is_empty() || record.devices.iter().any(Device::is_attached) {
+            return;
+        }
+        record.pushed = Some(now);
+        if io.congested(edge) {
+            return self.metrics.push_dropped.increment();
+        }
+        io.post(edge, Mail::Push { user: Arc::clone(user), waiting: record.offline.len() });
     }
 
     fn queue(&mut self, user: &Arc<str>, owed: Owed) {
@@ -323,6 +345,7 @@ impl Registry {
         }
         for (user, message) in orphaned {
             self.queue(&user, message);
+            self.tell_edge(&user, io);
         }
         self.metrics.offline_queue.set(self.queued);
         self.users.retain(|_, record| !record.is_empty());

@@ -318,6 +318,8 @@ impl Application for Shard {
             Mail::FaultIs { conn, faults } => self.fault_answer(conn, faults, io),
             Mail::Keys(verifier) => self.verifier = verifier,
             Mail::Certificate(config) => io.accept_tls(config),
+            // For the edge only.
+            Mail::Push { .. } => {}
             Mail::Drain => self.draining = true,
             Mail::CloseAll => self.close_all(io),
             Mail::Stop => io.stop(),

@@ -6,6 +6,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Metric families of this file.
 pub(super) const INSTRUMENTS: u64 = 7;
@@ -43,6 +44,10 @@ impl Metrics {
             let (allowed, rejected) = match service {
                 Service::Messages => {
                     (self.total(|s| s.breaker_allowed.get()), self.total(|s| s.breaker_rejected.get()))
+                }
+                Service::Push => {
+                    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+                    (get(&self.push.breaker_allowed), get(&self.push.breaker_rejected))
                 }
             };
             requests.push((vec![("service", name), ("outcome", "allowed")], allowed));

@@ -6,6 +6,7 @@ use crate::im::mail::Mail;
 use crate::im::persist::{Op, number_at};
 use crate::im::records::Table;
 use crate::metrics::store::StoreMetrics;
+use crate::push::Pusher;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -38,6 +39,8 @@ pub struct Worker {
     pub wall_offset_ns: u64,
     /// How long ids are remembered.
     pub dedup_window: Duration,
+    /// Where notifications go, which come by the same mail.
+    pub pusher: Option<Pusher>,
 }
 
 /// The running thread.
@@ -84,8 +87,12 @@ impl Worker {
             let now = Time::now();
             let is_quiet = mail.is_empty();
             for (from, mail) in mail.drain(..) {
-                if let Mail::Persist { ticket, ops, is_awaited } = mail {
-                    self.add(&mut batch, from, ticket, &ops, is_awaited, now);
+                match (mail, &self.pusher) {
+                    (Mail::Persist { ticket, ops, is_awaited }, _) => {
+                        self.add(&mut batch, from, ticket, &ops, is_awaited, now);
+                    }
+                    (Mail::Push { user, waiting }, Some(pusher)) => pusher.push(user, waiting),
+                    _ => {}
                 }
             }
             if batch.is_due(now) || (stopping && is_quiet && batch.since.is_some()) {

@@ -37,6 +37,15 @@ impl Gateway {
         Gateway::start(&[&["--shards", "1"], flags].concat())
     }
 
+    /// Its standard input ends.
+    pub(crate) fn ask_to_end(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    pub(crate) fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();

@@ -10,6 +10,7 @@ mod floods;
 mod gateway;
 mod loss;
 mod member;
+mod push;
 mod rates;
 mod sizes;
 mod slow;

@@ -1,0 +1,302 @@
+//! Push notifications against a small provider that answers as each test tells it: well, with errors, late, or not at all.
+
+use crate::gateway::{Gateway, PATIENCE, send};
+use crate::member::Member;
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use wire::time::Time;
+
+/// What the provider does with a request.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Status(u16),
+    /// 429 with this Retry-After.
+    Later(u32),
+    /// The connection stays open and nothing comes.
+    Nothing,
+    /// The connection is closed.
+    Cut,
+}
+
+/// A request as the provider got it, and where its answer is expected.
+struct Request {
+    head: String,
+    body: Value,
+    answer: Sender<Answer>,
+}
+
+struct Provider {
+    address: SocketAddr,
+    requests: Receiver<Request>,
+}
+
+impl Provider {
+    fn start() -> Provider {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, requests) = channel();
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let sender = sender.clone();
+                std::thread::spawn(move || serve(&mut stream.unwrap(), &sender));
+            }
+        });
+        Provider { address, requests }
+    }
+
+    fn gateway(&self, flags: &[&str]) -> Gateway {
+        let url = format!("http://{}/notify", self.address);
+        Gateway::start(&[&["--push-url", &url, "--push-backoff", "10ms"], flags].concat())
+    }
+
+    fn next(&self) -> Request {
+        self.requests.recv_timeout(PATIENCE).expect("a notification")
+    }
+
+    /// The next request, answered.
+    fn answer(&self, answer: Answer) -> Value {
+        let request = self.next();
+        request.answer.send(answer).unwrap();
+        request.body
+    }
+
+    fn assert_idle(&self) {
+        assert!(self.requests.try_recv().is_err(), "a request that nobody expected");
+    }
+}
+
+/// One connection, kept open between requests.
+fn serve(stream: &mut TcpStream, requests: &Sender<Request>) {
+    let mut bytes = Vec::new();
+    loop {
+        let head_end = loop {
+            if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            let mut more = [0; 4096];
+            match stream.read(&mut more) {
+                Ok(read @ 1..) => bytes.extend_from_slice(&more[..read]),
+                _ => return,
+            }
+        };
+        let head = String::from_utf8(bytes.drain(..head_end).collect()).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let length: usize = length.trim().parse().unwrap();
+        while bytes.len() < length {
+            let mut more = [0; 4096];
+            let read = stream.read(&mut more).unwrap();
+            bytes.extend_from_slice(&more[..read]);
+        }
+        let body = serde_json::from_slice(&bytes.drain(..length).collect::<Vec<_>>()).unwrap();
+        let (answer, answered) = channel();
+        if requests.send(Request { head, body, answer }).is_err() {
+            return;
+        }
+        let text = match answered.recv() {
+            Ok(Answer::Status(status)) => format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"),
+            Ok(Answer::Later(seconds)) => {
+                format!("HTTP/1.1 429 X\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n")
+            }
+            Ok(Answer::Nothing) => {
+                // Until the gateway gives up.
+                let _ = stream.read(&mut [0]);
+                return;
+            }
+            Ok(Answer::Cut) | Err(_) => return,
+        };
+        if stream.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn pushed(gateway: &Gateway, result: &str, wanted: f64) {
+    let label = format!("result=\"{result}\"");
+    gateway.wait_for("im_gateway_push_notifications_total", &[&label], |count| count == wanted);
+}
+
+#[test]
+fn who_is_not_connected_is_notified_once_in_the_interval() {
+    let provider = Provider::start();
+    let gateway = provider.gateway(&["--node", "n7"]);
+    let mut al = Member::connect(&gateway, "al");
+    let mut bo = Member::connect(&gateway, "bo");
+    assert_eq!(al.ask(&send("m-0", "bo", "\"secret\"")), "sent");
+    bo.delivery();
+    for k in 1..=3 {
+        assert_eq!(al.ask(&send(&format!("m-{k}"), "cy", "\"secret\"")), "sent");
+    }
+    let request = provider.next();
+    assert!(request.head.starts_with("post /notify http/1.1\r\n"), "{}", request.head);
+    assert!(request.head.contains("content-type: application/json"), "{}", request.head);
+    assert!(!request.head.contains("authorization"), "{}", request.head);
+    let body = &request.body;
+    assert_eq!((&body["user"], &body["waiting"], &body["node"]), (&"cy".into(), &1.into(), &"n7".into()));
+    assert!(body["at"].as_u64().unwrap() > 1_600_000_000_000, "{body}");
+    assert_eq!(body.as_object().unwrap().len(), 4, "neither sender nor content: {body}");
+    request.answer.send(Answer::Status(202)).unwrap();
+    pushed(&gateway, "delivered", 1.0);
+    // Another user has an interval of its own. What was connected, or notified already, is not in what comes.
+    assert_eq!(al.ask(&send("m-4", "di", "1")), "sent");
+    assert_eq!(provider.answer(Answer::Status(200))["user"], "di");
+    pushed(&gateway, "delivered", 2.0);
+    provider.assert_idle();
+    assert_eq!(gateway.metric("im_gateway_push_queue_size", &[]), 0.0);
+}
+
+#[test]
+fn trouble_is_tried_again_and_a_refusal_is_not() {
+    let provider = Provider::start();
+    let gateway = provider.gateway(&["--push-breaker-min-events", "1000"]);
+    let mut al = Member::connect(&gateway, "al");
+    for (k, (answers, result, count)) in [
+        (&[Answer::Status(500), Answer::Cut, Answer::Status(200)][..], "delivered", 1.0),
+        (&[Answer::Later(1), Answer::Status(204)], "delivered", 2.0),
+        (&[Answer::Status(503), Answer::Status(503), Answer::Status(503)], "failed", 1.0),
+        (&[Answer::Status(400)], "refused", 1.0),
+        (&[Answer::Status(307)], "refused", 2.0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let user = format!("user-{k}");
+        assert_eq!(al.ask(&send(&format!("m-{k}"), &user, "1")), "sent");
+        for answer in answers {
+            let asked = Time::now();
+            assert_eq!(provider.answer(*answer)["user"], *user);
+            if k == 1 && matches!(answer, Answer::Status(_)) {
+                assert!(Time::now().since(asked).as_millis() >= 900, "it was asked to wait a second");
+            }
+        }
+        pushed(&gateway, result, count);
+        provider.assert_idle();
+    }
+    assert_eq!(gateway.metric("im_gateway_push_retries_total", &[]), 2.0 + 1.0 + 2.0);
+}
+
+#[test]
+fn a_provider_that_does_not_answer_holds_up_nobody_and_opens_the_breaker() {
+    let provider = Provider::start();
+    let gateway = provider.gateway(&[
+        "--push-timeout",
+        "100ms",
+        "--push-attempts",
+        "2",
+        "--push-breaker-min-events",
+        "4",
+        "--push-breaker-open-for",
+        "500ms",
+        "--push-breaker-probes",
+        "1",
+    ]);
+    let mut al = Member::connect(&gateway, "al");
+    let state = |wanted: f64| {
+        let labels = ["service=\"push\""];
+        gateway.wait_for("im_gateway_circuit_breaker_state", &labels, |state| state == wanted);
+    };
+    state(0.0);
+    // Two notifications, two attempts each.
+    for user in ["bo", "cy"] {
+        assert_eq!(al.ask(&send(user, user, "1")), "sent");
+    }
+    let mut hanging = Vec::new();
+    for _ in 0..4 {
+        let request = provider.next();
+        request.answer.send(Answer::Nothing).unwrap();
+        hanging.push(request.answer);
+        assert_eq!(al.ask(&send(&format!("{:?}", Time::now()), "bo", "1")), "sent");
+    }
+    gateway.wait_for("im_gateway_circuit_breaker_opened_total", &["service=\"push\""], |n| n == 1.0);
+    // Open: given up without asking the provider. Half-open after its time: the probe goes through.
+    let until = Time::now() + PATIENCE;
+    let mut k = 0;
+    let probe = loop {
+        assert_eq!(al.ask(&send(&format!("k-{k}"), &format!("user-{k}"), "1")), "sent");
+        k += 1;
+        if let Ok(request) = provider.requests.try_recv() {
+            break request;
+        }
+        assert!(Time::now() < until, "it never tries again");
+    };
+    let rejected = gateway.metric("im_gateway_push_notifications_total", &["result=\"rejected\""]);
+    assert!(rejected >= 1.0, "{rejected}");
+    probe.answer.send(Answer::Status(200)).unwrap();
+    state(0.0);
+    pushed(&gateway, "delivered", 1.0);
+    assert_eq!(al.ask(&send("last", "last", "1")), "sent");
+    assert_eq!(provider.answer(Answer::Status(200))["user"], "last");
+    pushed(&gateway, "delivered", 2.0);
+    assert_eq!(gateway.metric("im_gateway_push_notifications_total", &["result=\"failed\""]), 2.0);
+}
+
+#[test]
+fn what_waits_is_bounded_and_what_is_dropped_is_counted() {
+    let provider = Provider::start();
+    // One shard, so that notifications come in the order of the messages.
+    let gateway = provider.gateway(&[
+        "--shards",
+        "1",
+        "--push-connections",
+        "1",
+        "--push-queue",
+        "2",
+        "--push-timeout",
+        "30s",
+    ]);
+    let mut al = Member::connect(&gateway, "al");
+    assert_eq!(al.ask(&send("first", "first", "1")), "sent");
+    let held = provider.next();
+    for k in 0..10 {
+        assert_eq!(al.ask(&send(&format!("m-{k}"), &format!("user-{k}"), "1")), "sent");
+    }
+    pushed(&gateway, "dropped", 8.0);
+    assert_eq!(gateway.metric("im_gateway_push_queue_size", &[]), 3.0, "one under way, two waiting");
+    held.answer.send(Answer::Status(200)).unwrap();
+    for user in ["user-0", "user-1"] {
+        assert_eq!(provider.answer(Answer::Status(200))["user"], user);
+    }
+    pushed(&gateway, "delivered", 3.0);
+}
+
+#[test]
+fn a_gateway_that_ends_sends_what_waits() {
+    let provider = Provider::start();
+    let mut gateway =
+        provider.gateway(&["--shards", "1", "--push-connections", "1", "--drain-timeout", "20s"]);
+    let mut al = Member::connect(&gateway, "al");
+    for k in 0..5 {
+        assert_eq!(al.ask(&send(&format!("m-{k}"), &format!("user-{k}"), "1")), "sent");
+    }
+    let first = provider.next();
+    drop(al);
+    gateway.ask_to_end();
+    first.answer.send(Answer::Status(200)).unwrap();
+    for k in 1..5 {
+        assert_eq!(provider.answer(Answer::Status(200))["user"], format!("user-{k}"));
+    }
+    assert!(gateway.ended().success());
+}
+
+#[test]
+fn off_there_are_no_notifications_and_a_bad_url_is_refused_at_the_start() {
+    let gateway = Gateway::start(&[]);
+    let mut al = Member::connect(&gateway, "al");
+    assert_eq!(al.ask(&send("m", "nobody", "1")), "sent");
+    for result in ["delivered", "refused", "failed", "rejected", "dropped"] {
+        let label = format!("result=\"{result}\"");
+        assert_eq!(gateway.metric("im_gateway_push_notifications_total", &[&label]), 0.0);
+    }
+    for url in ["nowhere", "ftp://127.0.0.1/x"] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_gateway"))
+            .args(["--listen", "127.0.0.1:0", "--push-url", url])
+            .env("GATEWAY_AUTH_KEY", "k")
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(113), "{stderr}");
+        assert!(stderr.contains(url), "{stderr}");
+    }
+}
