@@ -748,4 +748,40 @@ mod tests {
         assert_eq!(text.matches("# TYPE").count() as u64, INSTRUMENTS);
         assert!(text.ends_with("# EOF\n"));
     }
+
+    /// A scrape meets shards in the middle of their updates: buckets and count must agree all the same, and nothing may fall.
+    #[test]
+    fn a_scrape_never_sees_a_count_that_is_not_the_sum_of_its_buckets() {
+        const WRITERS: usize = 3;
+        let metrics = Metrics::new("n1", WRITERS);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for index in 0..WRITERS {
+                let (shard, done) = (metrics.shard(index), &done);
+                scope.spawn(move || {
+                    for step in (0u32..).take_while(|_| !done.load(Ordering::Relaxed)) {
+                        shard.latency[0].observe(f64::from(step % 97) / 10.0, &LATENCY_BOUNDS);
+                        shard.accepted.increment();
+                    }
+                });
+            }
+            let name = "im_gateway_message_delivery_latency_seconds";
+            let value = |text: &str, start: String| -> u64 {
+                let line = text.lines().find(|line| line.starts_with(&start)).unwrap();
+                line.rsplit(' ').next().unwrap().parse().unwrap()
+            };
+            let (mut count_before, mut accepted_before) = (0, 0);
+            for _ in 0..200 {
+                let text = metrics.render().unwrap();
+                let count = value(&text, format!("{name}_count{{node=\"n1\",type=\"direct\"}}"));
+                let all = value(&text, format!("{name}_bucket{{le=\"+Inf\",node=\"n1\",type=\"direct\"}}"));
+                let accepted = value(&text, "im_gateway_messages_accepted_total".to_owned());
+                assert!(count == all && count >= count_before && accepted >= accepted_before);
+                (count_before, accepted_before) = (count, accepted);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let total: u64 = (0..WRITERS).map(|index| metrics.shard(index).accepted.get()).sum();
+        assert_eq!(metrics.total(|shard| shard.accepted.get()), total);
+    }
 }

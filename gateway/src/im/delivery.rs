@@ -76,6 +76,7 @@ impl Shard {
                 return io.post(self.home(&user, io), Mail::Detached { user, session, state });
             }
         };
+        self.metrics.in_flight.add(-(parked.len() as i64));
         state.waiting.extend(parked);
         self.metrics.established.increment();
         self.metrics.active_connections.add(1);
@@ -324,7 +325,10 @@ impl Shard {
         let waiting_max = self.shared.limits.waiting_max;
         match self.conn_mut(conn) {
             // Only for as long as the state is on its way here, so bounded by the mail that overtakes it.
-            Some(Conn::Attaching(attaching)) => attaching.parked.push(owed),
+            Some(Conn::Attaching(attaching)) => {
+                attaching.parked.push(owed);
+                self.metrics.in_flight.add(1);
+            }
             Some(Conn::Open(open)) => {
                 let session = &mut open.session;
                 let is_full = session.state.waiting.len() >= waiting_max + session.backlog;

@@ -210,3 +210,15 @@ pub enum Mail {
     /// From the edge to every shard: end.
     Stop,
 }
+
+impl Mail {
+    /// Deliveries that travel with this mail, accepted and in no shard's figures: acknowledged, queued, in flight, failed or expired.
+    pub fn deliveries(&self) -> usize {
+        match self {
+            Mail::Deliver { .. } | Mail::Keep { .. } => 1,
+            Mail::Attached { state, queued, .. } => state.owed() + queued.len(),
+            Mail::Detached { state, .. } => state.owed(),
+            _ => 0,
+        }
+    }
+}

@@ -125,7 +125,12 @@ impl Registry {
             }
             self.metrics.in_flight.add(signed(state.owed()));
             let state = DeviceState::Detached { state: Box::new(state), since: clock.now };
-            record.devices.push(Device { name: Arc::clone(&device.name), session: NO_SESSION, state });
+            record.devices.push(Device {
+                name: Arc::clone(&device.name),
+                session: NO_SESSION,
+                state,
+                returned: Vec::new(),
+            });
         }
         if user.devices.is_empty() {
             self.queued += owed.len();

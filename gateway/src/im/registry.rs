@@ -55,6 +55,8 @@ pub(super) struct Device {
     /// Its session, or the last one it had.
     pub(super) session: SessionRef,
     pub(super) state: DeviceState,
+    /// Deliveries that came back from a session that is ending, until its state is here.
+    pub(super) returned: Vec<Owed>,
 }
 
 #[derive(Debug)]
@@ -118,12 +120,13 @@ impl Registry {
         &mut self,
         user: &Arc<str>,
         session: SessionRef,
-        state: Box<SessionState>,
+        mut state: Box<SessionState>,
         io: &mut Io<Mail>,
     ) {
         let Some(record) = self.users.get_mut(user) else { return };
         if let Some(device) = record.devices.iter_mut().find(|device| device.session == session) {
             self.metrics.in_flight.add(signed(state.owed()));
+            state.waiting.extend(device.returned.drain(..));
             device.state = DeviceState::Detached { state, since: io.now() };
         }
         record.withdraw_route(user, io);
@@ -147,8 +150,8 @@ impl Registry {
         self.settle(user, io);
     }
 
-    /// Keeps a message for the user: with the session it was meant for while the user has other devices, else in the queue
-    /// from which the next device that connects is served.
+    /// Keeps a message for the user: with the device it was meant for, while that is remembered; else in the queue from which
+    /// the next device that connects is served.
     pub(crate) fn keep(
         &mut self,
         user: &Arc<str>,
@@ -157,24 +160,21 @@ impl Registry {
         io: &mut Io<Mail>,
     ) {
         let record = self.users.entry(Arc::clone(user)).or_default();
-        let others = record.devices.iter().any(Device::is_attached);
         let device = record.devices.iter_mut().find(|device| Some(device.session) == session);
-        match device.map(|device| (&mut device.state, device.session)) {
-            Some((DeviceState::Detached { state, .. }, _))
-                if others && state.owed() < self.limits.waiting_max =>
-            {
+        match device.map(|device| (&mut device.state, &mut device.returned)) {
+            Some((DeviceState::Detached { state, .. }, _)) if state.owed() < self.limits.waiting_max => {
                 state.waiting.push_back(owed);
                 self.metrics.in_flight.add(1);
             }
-            Some((DeviceState::Attached | DeviceState::Evicting, session)) => {
-                let mail = Mail::Deliver { user: Arc::clone(user), conn: session.conn, owed };
-                io.post(session.shard, mail);
+            // It is ending, or it would not have given the message back; its state is on its way here. To send the message there
+            // again would let later ones overtake it, and never end where session and home share a shard.
+            Some((DeviceState::Attached | DeviceState::Evicting, returned)) => {
+                returned.push(owed);
+                self.metrics.in_flight.add(1);
             }
-            _ => {
-                self.queue(user, owed);
-                self.tell_edge(user, io);
-            }
+            _ => self.queue(user, owed),
         }
+        self.tell_edge(user, io);
     }
 
     /// Tells the edge that messages wait for a user who is not connected, if it is to know and was not told lately.
@@ -184,14 +184,19 @@ impl Registry {
         };
         let (now, edge) = (io.now(), io.edge());
         let was_told = record.pushed.is_some_and(|at| now.since(at) < interval);
-        if was_told || record.offline.is_empty() || record.devices.iter().any(Device::is_attached) {
+        let detached = record.devices.iter().map(|device| match &device.state {
+            DeviceState::Detached { state, .. } => state.owed(),
+            DeviceState::Attached | DeviceState::Evicting => 0,
+        });
+        let waiting = record.offline.len() + detached.sum::<usize>();
+        if was_told || waiting == 0 || record.devices.iter().any(Device::is_attached) {
             return;
         }
         record.pushed = Some(now);
         if io.congested(edge) {
             return self.metrics.push_dropped.increment();
         }
-        io.post(edge, Mail::Push { user: Arc::clone(user), waiting: record.offline.len() });
+        io.post(edge, Mail::Push { user: Arc::clone(user), waiting });
     }
 
     fn queue(&mut self, user: &Arc<str>, owed: Owed) {
@@ -272,6 +277,7 @@ impl Registry {
                     name: Arc::clone(&device),
                     session,
                     state: DeviceState::Attached,
+                    returned: Vec::new(),
                 });
                 self.metrics.in_flight.add(-signed(orphans.len()));
                 for owed in orphans {
@@ -284,7 +290,8 @@ impl Registry {
         self.metrics.in_flight.add(-signed(state.owed()));
         let Some(record) = self.users.get_mut(user) else { return };
         let (metrics, duties) = (&self.metrics, &mut self.duties);
-        if let Some(resume) = resume {
+        // A number above what this session has given out is from one that was forgotten: what is owed now has not been seen.
+        if let Some(resume) = resume.filter(|resume| *resume <= state.seq) {
             // Arrived before the connection broke, acknowledged now; the time it took says nothing of the gateway.
             state.acknowledge(resume, |owed| {
                 metrics.delivered[owed.kind as usize].increment();

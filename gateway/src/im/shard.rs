@@ -268,6 +268,7 @@ impl Application for Shard {
             Some(Conn::Attaching(attaching)) => {
                 // The home will answer to a connection that is gone, and be told so then.
                 let session = SessionRef { shard: io.shard(), conn };
+                self.metrics.in_flight.add(-(attaching.parked.len() as i64));
                 for message in attaching.parked {
                     self.keep(&attaching.user, Some(session), message, io);
                 }

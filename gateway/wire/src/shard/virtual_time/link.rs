@@ -173,6 +173,8 @@ pub(super) struct Side {
     /// What comes to this side.
     pub(super) incoming: Pipe,
     pub(super) resets_on_close: bool,
+    /// Closed, and what still comes is taken and dropped.
+    pub(super) lingers: bool,
     /// The owner's shard has it in its list of what is ready.
     pub(super) is_listed: bool,
     /// There is room to write again.
@@ -204,6 +206,7 @@ impl Links {
             is_open: true,
             incoming: Pipe::new(),
             resets_on_close: false,
+            lingers: false,
             is_listed: false,
             has_room: false,
         };

@@ -242,4 +242,9 @@ impl Sockets for Kernel<'_> {
     fn close(&mut self, socket: End) {
         self.world.close(socket);
     }
+
+    fn finish(&mut self, socket: End, unsent: &[u8], _: bool) -> bool {
+        self.world.finish(socket, unsent);
+        true
+    }
 }

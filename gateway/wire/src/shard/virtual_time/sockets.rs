@@ -116,8 +116,9 @@ impl World {
     fn refuse_bytes(&mut self, end: End) {
         let Some(link) = self.links.get(end) else { return };
         let latency = Duration::from_nanos(link.latency_ns);
-        let has_bytes = link.sides[usize::from(end.side)].incoming.has_unread();
-        if has_bytes && link.sides[usize::from(end.peer().side)].is_open {
+        let side = &link.sides[usize::from(end.side)];
+        let is_answered = side.incoming.has_unread() && !side.lingers;
+        if is_answered && link.sides[usize::from(end.peer().side)].is_open {
             self.segment(end.peer(), latency, |pipe, at| pipe.send_reset(pipe.under_way(), at));
         }
     }
@@ -186,6 +187,24 @@ impl World {
             self.segment(peer, latency, |pipe, at| pipe.send_reset(pipe.under_way(), at));
         } else if !is_over {
             self.segment(peer, latency, |pipe, at| pipe.send_fin(at));
+        }
+        self.links.release(end);
+    }
+
+    /// Closes an end whose owner lets the kernel and the driver see to the rest: `unsent` leaves behind what was written, then
+    /// the end, and bytes that still come are taken and dropped instead of answered with RST.
+    pub(super) fn finish(&mut self, end: End, unsent: &[u8]) {
+        let Some(link) = self.links.get(end) else { return };
+        let latency = Duration::from_nanos(link.latency_ns);
+        let side = &mut link.sides[usize::from(end.side)];
+        side.lingers = true;
+        side.is_open = false;
+        if side.incoming.error().is_none() {
+            self.note_bytes(unsent);
+            if !unsent.is_empty() {
+                self.segment(end.peer(), latency, |pipe, at| pipe.send(unsent, at));
+            }
+            self.segment(end.peer(), latency, |pipe, at| pipe.send_fin(at));
         }
         self.links.release(end);
     }
