@@ -118,6 +118,8 @@ async fn conduct(
     let key = key()?;
     let gateway = start_gateway(scenario, clients, &key)?;
     let base_url = format!("http://{}", gateway.address);
+    // The one provider of everything we link; who was first has installed the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build().map_err(Refusal::tool)?;
     let clock = clock(scenario, started);
     let interval = scenario.alerts.scrape_interval.value;
