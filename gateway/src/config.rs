@@ -6,6 +6,8 @@ mod push;
 pub use protection::Protection;
 pub use push::Push;
 
+pub mod file;
+
 use crate::auth::Algorithm;
 use crate::breaker;
 use crate::im::limits::Rate;
@@ -13,9 +15,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Command line of `gateway` and of `loadgen gateway`. Each flag can be given as an environment variable too; the flag wins.
+/// Command line of `gateway` and of `loadgen gateway`. Each can be given as an environment variable or in a file
+/// ([`mod@file`]) too; a flag wins over the environment, the environment over the file.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Flags {
+    /// TOML file that sets flags by their names without dashes (`ack-timeout = "8s"`); flags and environment win over it
+    #[arg(long, env = "GATEWAY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Address of everything: /ws, /health, /ready, /metrics
     #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,

@@ -1,6 +1,6 @@
 //! The gateway as a binary; `loadgen gateway` is the same thing.
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 /// A sharded WebSocket gateway for instant messages.
 #[derive(clap::Parser)]
@@ -11,5 +11,5 @@ struct Cli {
 }
 
 fn main() -> std::process::ExitCode {
-    gateway::server::main(&Cli::parse().flags).into()
+    gateway::server::start(Cli::parse().flags, Cli::command(), None).into()
 }

@@ -3,6 +3,7 @@
 //! The edge owns what a shard must not touch: signals, files, standard streams, the wall clock.
 
 use crate::auth::source::SourceError;
+use crate::config::file::{self, FileError};
 use crate::config::{self, Flags};
 use crate::echo::Echo;
 use crate::im::mail::Mail;
@@ -452,6 +453,22 @@ impl ProcessMetrics {
         }
         let max = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
         self.virtual_bytes_max.store(max, Ordering::Relaxed);
+    }
+}
+
+/// As [`main`], with what the file that `flags` name adds; arguments as for [`crate::config::file::complete`].
+pub fn start(flags: Flags, command: clap::Command, subcommand: Option<&str>) -> u8 {
+    match file::complete(flags, command, subcommand, std::env::args_os()) {
+        Ok(flags) => main(&flags),
+        Err(FileError::CommandLine(error)) => {
+            // It begins with `error: ` itself. Where nobody reads standard error, the code says enough.
+            let _ = error.print();
+            113
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            113
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use scenarios::span::Spanned;
 use std::error::Error as _;
 
 /// Flags that the run sets itself, or that would keep its clients out.
-const OWN: [&str; 3] = ["listen", "follow-stdin", "enable-test-faults"];
+const OWN: [&str; 4] = ["config", "listen", "follow-stdin", "enable-test-faults"];
 const OWN_PREFIXES: [&str; 2] = ["auth-", "tls-"];
 
 /// A flag and its value, as the scenario has them.

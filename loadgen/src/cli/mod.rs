@@ -6,6 +6,7 @@ mod run;
 use crate::preflight::{self, Needs};
 use crate::terminal;
 use assertions::exit;
+use clap::CommandFactory as _;
 use scenarios::Options;
 use std::path::PathBuf;
 
@@ -77,7 +78,7 @@ pub fn main(cli: Cli) -> u8 {
         Command::Schema { result: false } => print(&format!("{:#}\n", scenarios::keys::json_schema())),
         Command::Schema { result: true } => print(&format!("{}\n", reports::json::schema())),
         Command::Doctor { clients } => doctor(clients),
-        Command::Gateway { flags } => gateway::server::main(&flags),
+        Command::Gateway { flags } => gateway::server::start(*flags, Cli::command(), Some("gateway")),
     }
 }
 
