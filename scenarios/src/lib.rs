@@ -6,6 +6,7 @@
 //! The small languages inside: [`units`], [`threshold`], [`slo`]; the names of [`faults`]; the [`pack`]s.
 //! This crate knows no network, no clock and no async; nothing in it panics on user input.
 
+pub mod disk;
 pub mod explain;
 pub mod faults;
 pub mod keys;

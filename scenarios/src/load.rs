@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::disk;
 use crate::explain::{self, Setting};
 use crate::keys;
 use crate::lower::{self, fields::Context};
@@ -50,7 +51,7 @@ pub struct Loaded {
 
 /// Loads a scenario from the disk. Errors: everything found wrong in all files, at least one error.
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, Problems> {
-    load_with(path, options, &|path| std::fs::read_to_string(path))
+    load_with(path, options, &disk::read)
 }
 
 /// Loads a scenario whose files come from `files`. Errors: as [`load`].

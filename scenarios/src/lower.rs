@@ -70,8 +70,11 @@ fn unknown<'a>(
     place: &Span,
 ) -> Problem {
     let problem = Problem::error(format!("no {what} `{name}`"), place.clone());
+    // What could not be read has no name.
+    let known = known.filter(|name| !name.is_empty());
     match nearest(name, known.clone()) {
         Some(name) => problem.hint(format!("did you mean `{name}`?")),
+        None if known.clone().next().is_none() => problem.hint("there is none yet"),
         None => problem.hint(format!("there are: {}", known.take(12).collect::<Vec<_>>().join(", "))),
     }
 }

@@ -80,6 +80,9 @@ impl Problem {
     }
 }
 
+/// Problems that are printed: a file with more of them is not what it was meant to be.
+const SHOWN_MAX: usize = 100;
+
 /// Everything wrong with a file, in the order found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Problems(pub Vec<Problem>);
@@ -90,9 +93,13 @@ impl Problems {
         self.0.iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    /// All of them, one after the other; `colour` asks for ANSI colours.
+    /// One after the other, at most a hundred; `colour` asks for ANSI colours.
     pub fn render(&self, colour: bool) -> String {
-        self.0.iter().map(|problem| problem.render(colour)).collect()
+        let mut text: String = self.0.iter().take(SHOWN_MAX).map(|problem| problem.render(colour)).collect();
+        if let Some(more) = self.0.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
+            text += &format!("… and {more} more\n");
+        }
+        text
     }
 }
 
@@ -139,7 +146,8 @@ impl Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let mut text = format!("{}{word}{}: {}\n", paint.title, paint.off, printable(&self.summary));
+        let mut text =
+            format!("{}{word}{}: {}\n", paint.title, paint.off, clipped(&printable(&self.summary)));
         let places = self.span.iter().chain(self.related.iter().map(|(span, _)| span));
         let gutter = places.map(|span| span.position().line.to_string().len()).max().unwrap_or(1);
         let hint = self.hint.as_ref().map(|hint| format!("hint: {}", printable(hint)));
@@ -191,6 +199,19 @@ fn excerpt(
     let _ = writeln!(text, "{:gutter$}{frame}{arrow}{off} {place}", "");
     let _ = writeln!(text, "{}", format!("{frame}{line:>gutter$} |{off} {shown}").trim_end());
     let _ = writeln!(text, "{frame}{:gutter$} |{off} {blank}{marked}{marks}{off}{label}", "");
+}
+
+/// Letters of a summary that are printed: it may quote a value of any length.
+const SUMMARY_MAX: usize = 500;
+
+/// The text, its middle taken out if it is longer than anybody reads.
+fn clipped(text: &str) -> String {
+    let letters = text.chars().count();
+    if letters <= SUMMARY_MAX {
+        return text.to_owned();
+    }
+    let half = SUMMARY_MAX / 2;
+    text.chars().take(half).chain(['…']).chain(text.chars().skip(letters - half)).collect()
 }
 
 /// The text without what could steer a terminal: tabs are one blank, other control characters are replaced.
@@ -262,6 +283,20 @@ mod tests {
             &Problem::error("end", at("a\n", "\n")),
             "error: end\n --> scenarios/peak.yaml:1:2\n1 | a\n  |  ^\n",
         );
+    }
+
+    #[test]
+    fn a_value_of_any_length_leaves_room_for_what_is_wrong() {
+        let rendered =
+            Problem::error(format!("`{}` is no number", "ü".repeat(5_000_000)), at("x", "x")).to_string();
+        assert!(rendered.len() < 1200 && rendered.contains("ü` is no number\n"), "{}", rendered.len());
+    }
+
+    #[test]
+    fn a_hundred_problems_are_enough_to_see() {
+        let problems = |number| Problems(vec![Problem::error("x", at("x", "x")); number]).to_string();
+        assert!(problems(100).ends_with("| ^\n"));
+        assert!(problems(101).ends_with("| ^\n… and 1 more\n"));
     }
 
     #[test]

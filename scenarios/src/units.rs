@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+mod meant;
+
 /// Why a text is not the value it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitError {
@@ -79,12 +81,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
         };
         return Err(UnitError::new(format!("time `{text}` has no unit"), hint));
     }
-    let wrong = || {
-        UnitError::new(
-            format!("`{text}` is not a time"),
-            "times look like `600ms`, `12m` or `1h30m`; units: ms s m h d w",
-        )
-    };
+    let wrong = || not_a_time(text);
     let mut total = Duration::ZERO;
     let mut smallest = TIME_UNITS.len() + 1;
     let mut rest = text;
@@ -117,13 +114,24 @@ fn too_long() -> UnitError {
     UnitError::new("the time is longer than 100 years", "write a shorter one")
 }
 
+fn not_a_time(text: &str) -> UnitError {
+    let usual = "times look like `600ms`, `12m` or `1h30m`; units: ms s m h d w";
+    UnitError::new(format!("`{text}` is not a time"), instead(meant::time(text), usual))
+}
+
 fn unknown_time_unit(text: &str, unit: &str) -> UnitError {
-    let summary = if unit.is_empty() {
-        format!("a number in `{text}` has no unit")
-    } else {
-        format!("`{unit}` in `{text}` is not a unit of time")
+    let meant = meant::time(text);
+    let summary = match unit {
+        "" if meant.is_some() => return not_a_time(text),
+        "" => format!("a number in `{text}` has no unit"),
+        _ => format!("`{unit}` in `{text}` is not a unit of time"),
     };
-    UnitError::new(summary, "units: ms s m h d w (m is minutes)")
+    UnitError::new(summary, instead(meant, "units: ms s m h d w (m is minutes)"))
+}
+
+/// What to write: what was meant, where that is known.
+fn instead(meant: Option<String>, usual: &str) -> String {
+    meant.map_or_else(|| usual.to_owned(), |meant| format!("write `{meant}`"))
 }
 
 /// `number` decimal times `unit_ms`, exact to the nanosecond.
@@ -184,6 +192,8 @@ impl fmt::Display for DurationRange {
     }
 }
 
+const RATES: &str = "rates look like `5k/s` or `300/m`";
+
 /// A rate: a count and `/s`, `/m` or `/h`, as in `5k/s`.
 ///
 /// Errors: no unit, not a number, not finite.
@@ -191,7 +201,7 @@ pub fn rate(text: &str) -> Result<Rate, UnitError> {
     let Some((amount, per)) = text.split_once('/') else {
         let hint = match number(text) {
             Some(_) => format!("write `{text}/s`, or `{text}/m` for minutes"),
-            None => "rates look like `5k/s` or `300/m`".to_owned(),
+            None => instead(meant::rate(text), RATES),
         };
         return Err(UnitError::new(format!("rate `{text}` does not say per what"), hint));
     };
@@ -201,14 +211,17 @@ pub fn rate(text: &str) -> Result<Rate, UnitError> {
         "h" => 3600.0,
         _ => {
             let summary = format!("`{per}` in `{text}` is not a time that rates are given for");
-            return Err(UnitError::new(summary, "rates are per `/s`, `/m` or `/h`"));
+            return Err(UnitError::new(
+                summary,
+                instead(meant::rate(text), "rates are per `/s`, `/m` or `/h`"),
+            ));
         }
     };
     match number(amount) {
         Some(amount) => Ok(Rate { per_second: amount / seconds }),
         None => Err(UnitError::new(
             format!("`{amount}` in `{text}` is not a number"),
-            "rates look like `5k/s` or `300/m`",
+            instead(meant::rate(text), RATES),
         )),
     }
 }
@@ -219,7 +232,7 @@ pub fn rate(text: &str) -> Result<Rate, UnitError> {
 pub fn count(text: &str) -> Result<u64, UnitError> {
     let hint = "counts look like `250`, `10k` or `1.5k`";
     match number(text) {
-        None => Err(UnitError::new(format!("`{text}` is not a count"), hint)),
+        None => Err(UnitError::new(format!("`{text}` is not a count"), instead(meant::count(text), hint))),
         Some(value) if value.fract() != 0.0 => {
             Err(UnitError::new(format!("`{text}` is not a whole number"), hint))
         }
@@ -250,7 +263,7 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
         _ => {
             return Err(UnitError::new(
                 format!("`{unit}` in `{text}` is not a unit of size"),
-                "units: B KiB MiB GiB",
+                instead(meant::size(text), "units: B KiB MiB GiB"),
             ));
         }
     };
@@ -359,138 +372,4 @@ fn split_number(text: &str) -> Option<(&str, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn show<T: fmt::Debug>(read: Result<T, UnitError>) -> String {
-        match read {
-            Ok(value) => format!("{value:?}"),
-            Err(error) => format!("{} ({})", error.summary, error.hint),
-        }
-    }
-
-    #[track_caller]
-    fn check<T: fmt::Debug>(read: fn(&str) -> Result<T, UnitError>, cases: &[(&str, &str)]) {
-        for (text, expected) in cases {
-            assert_eq!(&show(read(text)), expected, "for {text:?}");
-        }
-    }
-
-    #[test]
-    fn times() {
-        check(
-            duration,
-            &[
-                ("600ms", "600ms"),
-                ("1h30m", "5400s"),
-                ("2w1d", "1296000s"),
-                ("1.5s", "1.5s"),
-                ("0s", "0ns"),
-                ("30", "time `30` has no unit (write `30s`, `30ms` or `30m`)"),
-                ("0", "time `0` has no unit (write `0s`)"),
-                (
-                    "1m1h",
-                    "`1m1h` has its units out of order (each unit once, the larger first, as in `1h30m`)",
-                ),
-                ("5min", "`min` in `5min` is not a unit of time (units: ms s m h d w (m is minutes))"),
-                ("1h30", "a number in `1h30` has no unit (units: ms s m h d w (m is minutes))"),
-                (
-                    "-5s",
-                    "`-5s` is not a time (times look like `600ms`, `12m` or `1h30m`; units: ms s m h d w)",
-                ),
-                ("99999999999999999999999w", "the time is longer than 100 years (write a shorter one)"),
-                ("", "`` is not a time (times look like `600ms`, `12m` or `1h30m`; units: ms s m h d w)"),
-            ],
-        );
-        check(
-            duration_range,
-            &[
-                ("200ms..10s", "DurationRange { shortest: 200ms, longest: 10s }"),
-                (
-                    "5s",
-                    "`5s` is one value, a range is needed (write the shortest and the longest wait, as in `200ms..10s`)",
-                ),
-                ("5s..1s", "`5s..1s` is a range that ends before it begins (write `1s..5s`)"),
-            ],
-        );
-    }
-
-    #[test]
-    fn amounts() {
-        check(
-            rate,
-            &[
-                ("5k/s", "Rate { per_second: 5000.0 }"),
-                ("300/m", "Rate { per_second: 5.0 }"),
-                ("5000", "rate `5000` does not say per what (write `5000/s`, or `5000/m` for minutes)"),
-                (
-                    "5/d",
-                    "`d` in `5/d` is not a time that rates are given for (rates are per `/s`, `/m` or `/h`)",
-                ),
-                ("x/s", "`x` in `x/s` is not a number (rates look like `5k/s` or `300/m`)"),
-            ],
-        );
-        check(
-            count,
-            &[
-                ("10k", "10000"),
-                ("1.001k", "1001"),
-                ("2M", "2000000"),
-                ("1.5", "`1.5` is not a whole number (counts look like `250`, `10k` or `1.5k`)"),
-                ("-1", "`-1` is not a count (counts look like `250`, `10k` or `1.5k`)"),
-            ],
-        );
-        check(
-            size,
-            &[
-                ("128B", "128"),
-                ("4KiB", "4096"),
-                ("128", "size `128` has no unit (write `128B` or `128KiB`)"),
-                ("1kB", "`kB` in `1kB` is not a unit of size (units: B KiB MiB GiB)"),
-            ],
-        );
-        check(
-            share,
-            &[
-                ("2%", "Share(0.02)"),
-                ("0.1%", "Share(0.001)"),
-                ("0.02", "share `0.02` has no `%` (write `0.02%`, or `2%` if a part of one is meant)"),
-                ("2", "share `2` has no `%` (write `2%`)"),
-                ("101%", "`101%` is more than the whole (a share is at most `100%`)"),
-            ],
-        );
-        check(
-            share_per_minute,
-            &[("5%/m", "Share(0.05)"), ("5%", "`5%` is not a share per minute (write `5%/m`)")],
-        );
-        check(factor, &[("0.5x", "0.5"), ("2", "`2` is not a factor (write `2x`)")]);
-    }
-
-    proptest! {
-        #[test]
-        fn times_round_trip(nanoseconds in 0u64..3_000_000_000_000_000_000) {
-            let time = Duration::from_nanos(nanoseconds);
-            prop_assert_eq!(duration(&format_duration(time)), Ok(time));
-        }
-
-        #[test]
-        fn amounts_round_trip(bytes in 0u64..1 << 53, thousandths in 0u32..=100_000, per_second in 0u32..1_000_000) {
-            prop_assert_eq!(size(&format_size(bytes)), Ok(bytes));
-            prop_assert_eq!(count(&bytes.to_string()), Ok(bytes));
-            let written = Share(f64::from(thousandths) / 1e5);
-            let read = share(&written.to_string()).map(|share| share.0);
-            prop_assert!((read.expect("readable") - written.0).abs() < 1e-12);
-            let written = Rate::per_second(f64::from(per_second) / 8.0);
-            prop_assert_eq!(rate(&written.to_string()), Ok(written));
-        }
-
-        #[test]
-        fn no_text_panics(text in ".{0,12}", units in "[0-9.]{0,25}[mshdw%kMB/x.]{0,3}") {
-            for text in [&text, &units] {
-                let _ = (duration(text), duration_range(text), rate(text), count(text));
-                let _ = (size(text), share(text), share_per_minute(text), factor(text));
-            }
-        }
-    }
-}
+mod tests;

@@ -118,7 +118,8 @@ fn not_zero(item: &Fields<'_>, key: &str, time: Spanned<Duration>) -> Option<Spa
         return Some(time);
     }
     let problem = Problem::error(format!("`{key}` is zero"), time.span.unwrap_or_else(|| item.place()));
-    item.cx.report(problem.hint("write, for example, `20s`"));
+    let example = if key == "delay" { "600ms" } else { "20s" };
+    item.cx.report(problem.hint(format!("write, for example, `{example}`")));
     None
 }
 
@@ -201,17 +202,17 @@ fn fault(fields: &Fields<'_>, length: Option<Duration>) -> Option<Fault> {
     let span = written.span.clone()?;
     let Some(row) = faults::find(&written.value) else {
         let problem = Problem::error(format!("unknown fault `{}`", written.value), span);
-        let more = format!("the reference lists all {}", faults::ALL.len());
         fields.cx.report(match nearest(&written.value, faults::ALL.iter().map(|fault| fault.name)) {
-            Some(name) => problem.hint(format!("did you mean `{name}`? {more}")),
-            None => problem.hint(more),
+            Some(name) => {
+                problem.hint(format!("did you mean `{name}`? the reference lists all {}", faults::ALL.len()))
+            }
+            None => problem.hint(runnable_faults()),
         });
         return None;
     };
     if !row.runs {
-        let runnable: Vec<_> = faults::ALL.iter().filter(|row| row.runs).map(|row| row.name).collect();
         let problem = Problem::error(format!("`{}` is not supported by this version", row.name), span);
-        fields.cx.report(problem.hint(format!("it runs {}", runnable.join(", "))));
+        fields.cx.report(problem.hint(runnable_faults()));
         return None;
     }
     check_parameters(fields, row);
@@ -221,6 +222,11 @@ fn fault(fields: &Fields<'_>, length: Option<Duration>) -> Option<Fault> {
     let kind = kind(fields, row.name);
     let (at, duration) = placed(fields, at?, duration, length?)?;
     Some(Fault { name: name.unwrap_or(written), kind: kind?, at, duration, span })
+}
+
+fn runnable_faults() -> String {
+    let names: Vec<_> = faults::ALL.iter().filter(|row| row.runs).map(|row| row.name).collect();
+    format!("this version runs {}", names.join(", "))
 }
 
 /// Reports keys of other faults.
@@ -270,14 +276,14 @@ fn kind(fields: &Fields<'_>, name: &str) -> Option<FaultKind> {
     Some(match name {
         "gateway.latency" => {
             needed("delay");
-            let share =
-                fields.read("share", units::share).unwrap_or(Spanned::default_value(units::Share(1.0)));
-            FaultKind::GatewayLatency { delay: fields.read("delay", units::duration)?, share }
+            let share = acting_share(fields).unwrap_or(Spanned::default_value(units::Share(1.0)));
+            let delay = fields.read("delay", units::duration)?;
+            FaultKind::GatewayLatency { delay: not_zero(fields, "delay", delay)?, share }
         }
         "gateway.failure_rate" => {
             needed("share");
             let pick = fields.one_of("pick", &[("random", Pick::Random), ("even", Pick::Even)]);
-            let share = fields.read("share", units::share)?;
+            let share = acting_share(fields)?;
             FaultKind::GatewayFailureRate { share, pick: pick.map_or(Pick::Random, |pick| pick.value) }
         }
         "process.kill" => FaultKind::ProcessKill { process: process(), back: back(fields) },
@@ -290,6 +296,18 @@ fn kind(fields: &Fields<'_>, name: &str) -> Option<FaultKind> {
             }
         }
     })
+}
+
+/// `share` of a fault, which does something.
+fn acting_share(fields: &Fields<'_>) -> Option<Spanned<units::Share>> {
+    let share = fields.read("share", units::share)?;
+    if share.value.0 > 0.0 {
+        return Some(share);
+    }
+    let place = share.span.unwrap_or_else(|| fields.place());
+    let problem = Problem::error("`share` is zero, so the fault would do nothing", place);
+    fields.cx.report(problem.hint("leave the fault out, or write a share such as `2%`"));
+    None
 }
 
 fn back(fields: &Fields<'_>) -> Back {
