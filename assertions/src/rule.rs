@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod doubts;
 mod fields;
 
 /// The rules of one or more files, in order.

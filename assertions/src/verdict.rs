@@ -22,7 +22,7 @@ mod words;
 pub use check::{Bound, Check, Kind, Seen, Why};
 pub use episode::{Episode, episodes};
 pub use fires::EVENTS_NEEDED;
-pub use observed::{FaultSpan, Observed, PhaseSpan, RuleSeen, Tolerance};
+pub use observed::{FaultSpan, Nearest, Observed, PhaseSpan, RuleSeen, Tolerance};
 
 /// How a verdict was obtained; it stands beside every claim.
 #[derive(Debug, Clone, Copy, PartialEq)]

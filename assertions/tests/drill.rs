@@ -116,6 +116,7 @@ fn verdict(routes: &Arc<Alertmanager>) -> Verdict {
         hold: Duration::from_secs(300),
         numerator_events: None,
         threshold_events: None,
+        nearest: None,
     };
     let observed = Observed {
         phases: &[

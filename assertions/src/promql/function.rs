@@ -243,6 +243,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 impl Function {
+    /// Its name; of one that has two, the older.
+    pub fn name(self) -> Option<&'static str> {
+        TABLE.iter().find(|(_, function, _)| *function == self).map(|(name, ..)| *name)
+    }
+
     /// What it answers with.
     pub fn kind(self) -> Kind {
         match self {

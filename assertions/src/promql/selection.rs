@@ -1,7 +1,7 @@
 //! What an expression selects: metrics, windows, and what a rule needs to be judged by.
 
 use super::ast::{Binary, Expr, Operator, Selector, SetOperator};
-use super::function::{CalendarPart, Function, OtherFunction, RangeFunction};
+use super::function::{Function, OtherFunction, RangeFunction};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -122,26 +122,31 @@ pub(super) fn constant(expr: &Expr) -> Option<f64> {
 pub fn not_stretchable(expr: &Expr) -> BTreeSet<&'static str> {
     let mut found: BTreeSet<&'static str> =
         expr.children().into_iter().flat_map(|child| not_stretchable(child)).collect();
-    if let Expr::Call(function, _) = expr {
-        found.extend(stretch_trouble(*function));
+    if let Expr::Call(function, _) = expr
+        && !is_stretchable(*function)
+    {
+        found.extend(function.name());
     }
     found
 }
 
-fn stretch_trouble(function: Function) -> Option<&'static str> {
-    match function {
-        Function::Range(RangeFunction::Deriv) => Some("deriv"),
-        Function::Range(RangeFunction::Delta) => Some("delta"),
-        Function::Range(RangeFunction::Idelta) => Some("idelta"),
-        Function::Range(RangeFunction::PredictLinear) => Some("predict_linear"),
-        Function::Range(RangeFunction::Changes) => Some("changes"),
-        Function::Range(RangeFunction::Resets) => Some("resets"),
-        Function::Other(OtherFunction::Time) => Some("time"),
-        Function::Other(OtherFunction::Timestamp) => Some("timestamp"),
-        Function::Calendar(CalendarPart::Minute | CalendarPart::Hour) => Some("hour, minute"),
-        Function::Calendar(_) => Some("calendar functions"),
+fn is_stretchable(function: Function) -> bool {
+    use RangeFunction::{Changes, Delta, Deriv, Idelta, PredictLinear, Resets};
+    !matches!(
+        function,
+        Function::Range(Deriv | Delta | Idelta | PredictLinear | Changes | Resets)
+            | Function::Other(OtherFunction::Time | OtherFunction::Timestamp)
+            | Function::Calendar(_)
+    )
+}
+
+/// The shortest range selector of an expression, subqueries aside; `None` if it looks at newest samples only.
+pub fn shortest_range(expr: &Expr) -> Option<Duration> {
+    let own = match expr {
+        Expr::Range { range, .. } => Some(duration(*range)),
         _ => None,
-    }
+    };
+    own.into_iter().chain(expr.children().into_iter().filter_map(shortest_range)).min()
 }
 
 /// Whether an expression says that something is absent: its end then means that data came.

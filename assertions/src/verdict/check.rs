@@ -1,5 +1,6 @@
 //! One judged statement, as data from which every report makes its own words.
 
+use super::Nearest;
 use crate::labels::Labels;
 use crate::slo::Outcome;
 use crate::time::Millis;
@@ -109,7 +110,10 @@ pub enum Why {
         fired: bool,
     },
     /// The condition never held.
-    NeverPending,
+    NeverPending {
+        /// How near it came.
+        nearest: Option<Nearest>,
+    },
     /// It was pending at most so long; the rule wants more.
     PendingTooShort {
         /// Since when.

@@ -224,7 +224,7 @@ impl<'a> Entry<'a> {
         let first = self.own.iter().map(|episode| episode.pending).min();
         match (first, bound) {
             (None, None) => None,
-            (None, Some(_)) => Some(self.missing(Kind::Pending, self.origin(), bound, Why::NeverPending)),
+            (None, Some(_)) => Some(self.missing(Kind::Pending, self.origin(), bound, self.never_pending())),
             (Some(first), _) => Some(self.moment(Kind::Pending, first, self.origin(), bound)),
         }
     }
@@ -266,8 +266,13 @@ impl<'a> Entry<'a> {
                 let phase = self.observed.phases.get(self.observed.phase_at(at));
                 Why::FiredElsewhere { at, phase: phase.map(|phase| phase.name.clone()).unwrap_or_default() }
             }
-            (None, None) => Why::NeverPending,
+            (None, None) => self.never_pending(),
         }
+    }
+
+    fn never_pending(&self) -> Why {
+        let rules = self.observed.rules.iter().filter(|rule| rule.name == self.entry.alert.value);
+        Why::NeverPending { nearest: rules.filter_map(|rule| rule.nearest).next() }
     }
 
     fn not_before(&self) -> Option<Check> {

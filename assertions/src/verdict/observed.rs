@@ -66,6 +66,18 @@ pub struct RuleSeen {
     pub numerator_events: Option<f64>,
     /// Events of the numerator that its threshold means at this run's traffic; `None` if it counts none.
     pub threshold_events: Option<f64>,
+    /// Of the values that it compares with a number, the nearest to it; `None` if it compares none, had no value, or was not
+    /// looked at because it went pending.
+    pub nearest: Option<Nearest>,
+}
+
+/// How near a condition came to holding.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Nearest {
+    /// The value.
+    pub value: f64,
+    /// What it is compared with.
+    pub threshold: f64,
 }
 
 /// What a stretched time may be off by: scrape + evaluation + socket delay × factor.

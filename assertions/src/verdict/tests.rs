@@ -122,7 +122,7 @@ fn fault(fault: &scenarios::scenario::Fault) -> FaultSpan {
 
 fn rule(name: &str) -> RuleSeen {
     let hold = Duration::from_secs(300);
-    RuleSeen { name: name.to_owned(), hold, numerator_events: None, threshold_events: None }
+    RuleSeen { name: name.to_owned(), hold, numerator_events: None, threshold_events: None, nearest: None }
 }
 
 impl Run {
@@ -234,6 +234,16 @@ const PEAK: &str = "{fires: [{alert: A, cause: slow, pending_within: 3m, fires_w
     notifies: [pagerduty, slack], notified_within: 2m, resolves_within: 8m, resolved_notice_within: 6m}]}";
 const PEAK_RUN: &str = "20m effective slow; 21m15s pending A; 26m30s firing A; 27m told pagerduty A; 27m told slack A; \
     32m healed slow; 38m15s resolved A; 42m30s cleared pagerduty A";
+
+#[test]
+fn an_alert_that_never_went_pending_says_how_near_it_came() {
+    let words =
+        |value, threshold| Why::NeverPending { nearest: Some(Nearest { value, threshold }) }.to_string();
+    let begin = "it never went pending: the condition never held; its value came to";
+    assert_eq!(words(0.004_213_7, 500.0), format!("{begin} 0.004214, and the rule has 500"));
+    assert_eq!(words(123_456.7, -0.0001), format!("{begin} 123457, and the rule has -0.0001"));
+    assert_eq!(words(0.0, 1.0), format!("{begin} 0, and the rule has 1"));
+}
 
 #[test]
 fn a_good_drill_passes_every_check() {

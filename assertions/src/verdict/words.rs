@@ -1,7 +1,7 @@
 //! The reasons and the honesty label in words. One wording for every report; times as operators write them.
 
 use super::check::{Bound, Why};
-use super::{ClockUsed, Honesty};
+use super::{ClockUsed, Honesty, Nearest};
 use scenarios::units::format_duration;
 use std::fmt;
 use std::time::Duration;
@@ -43,7 +43,18 @@ impl fmt::Display for Why {
                 let state = if *fired { "firing" } else { "pending" };
                 write!(f, "{} was {state} before its cause took effect", shown(labels))
             }
-            Why::NeverPending => f.write_str("it never went pending: the condition never held"),
+            Why::NeverPending { nearest } => {
+                f.write_str("it never went pending: the condition never held")?;
+                match nearest {
+                    Some(Nearest { value, threshold }) => write!(
+                        f,
+                        "; its value came to {}, and the rule has {}",
+                        significant(*value),
+                        significant(*threshold)
+                    ),
+                    None => Ok(()),
+                }
+            }
             Why::PendingTooShort { lasted, needs, .. } => {
                 write!(f, "it was pending for {}, the rule needs {}", time(*lasted), time(*needs))
             }
@@ -98,6 +109,14 @@ fn shown(labels: &crate::labels::Labels) -> String {
         true => labels.get("alertname").to_owned(),
         false => format!("{}{rest}", labels.get("alertname")),
     }
+}
+
+/// A number with at most four digits that say something.
+fn significant(value: f64) -> String {
+    let magnitude = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
+    let decimals = (3.0 - magnitude).clamp(0.0, 15.0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 fn time(duration: Duration) -> String {
