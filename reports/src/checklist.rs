@@ -82,19 +82,22 @@ pub(crate) fn tally(items: &[Item], section: Section) -> Tally {
 
 /// Every check, by section and then in the scenario's order.
 pub(crate) fn items(checks: &Checks) -> Vec<Item> {
-    let judged = |section, check: &crate::record::Check| Item {
-        section,
-        subject: match (&check.alert, &check.cause) {
-            (Some(alert), Some(cause)) => format!("{alert}, cause {cause}"),
-            (Some(alert), None) => alert.clone(),
-            (None, _) => check.name.clone(),
-        },
-        name: if check.alert.is_some() { check.name.clone() } else { String::new() },
-        outcome: check.outcome,
-        observed: check.observed.clone(),
-        wanted: check.bound.clone(),
-        details: check.details.clone(),
-        place: check.place.clone(),
+    let judged = |section, check: &crate::record::Check| {
+        let (observed, details) = observed(check);
+        Item {
+            section,
+            subject: match (&check.alert, &check.cause) {
+                (Some(alert), Some(cause)) => format!("{alert}, cause {cause}"),
+                (Some(alert), None) => alert.clone(),
+                (None, _) => check.name.clone(),
+            },
+            name: if check.alert.is_some() { check.name.clone() } else { String::new() },
+            outcome: check.outcome,
+            observed,
+            wanted: check.bound.clone(),
+            details,
+            place: check.place.clone(),
+        }
     };
     let alerts = checks.alerts.iter().chain(&checks.silence).map(|check| judged(Section::Alerts, check));
     let slos = checks.slos.iter().map(|slo| Item {
@@ -129,6 +132,16 @@ pub(crate) fn items(checks: &Checks) -> Vec<Item> {
     alerts.chain(slos).chain(thresholds).chain(validity).collect()
 }
 
+/// What was observed, and more to it. Where nothing came that could be, the reason is what there is to see.
+fn observed(check: &crate::record::Check) -> (String, Vec<String>) {
+    match check.details.split_first() {
+        Some((reason, more)) if check.observed.is_empty() && check.outcome != Outcome::Passed => {
+            (reason.clone(), more.to_vec())
+        }
+        _ => (check.observed.clone(), check.details.clone()),
+    }
+}
+
 /// `passed`, `failed`, `no data`, `not judged`.
 pub(crate) fn word(outcome: Outcome) -> &'static str {
     match outcome {
@@ -146,5 +159,39 @@ pub(crate) fn sign(outcome: Outcome) -> &'static str {
         Outcome::Failed => "✗",
         Outcome::NoData => "?",
         Outcome::NotJudged => "-",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Check;
+
+    #[track_caller]
+    fn check(outcome: Outcome, seen: &str, details: &[&str], expected: (&str, &[&str])) {
+        let check = Check {
+            name: "fired".into(),
+            alert: None,
+            cause: None,
+            outcome,
+            observed: seen.into(),
+            bound: String::new(),
+            details: details.iter().map(ToString::to_string).collect(),
+            place: None,
+        };
+        let (shown, more) = observed(&check);
+        assert_eq!(
+            (shown.as_str(), more.iter().map(String::as_str).collect::<Vec<_>>()),
+            (expected.0, expected.1.to_vec())
+        );
+    }
+
+    #[test]
+    fn a_check_that_saw_nothing_shows_its_reason() {
+        check(Outcome::Failed, "", &["it never fired", "more"], ("it never fired", &["more"]));
+        check(Outcome::NotJudged, "", &["it never fired"], ("it never fired", &[]));
+        check(Outcome::Failed, "after 9m", &["too late"], ("after 9m", &["too late"]));
+        check(Outcome::Passed, "", &["not significant"], ("", &["not significant"]));
+        check(Outcome::Failed, "", &[], ("", &[]));
     }
 }

@@ -1,7 +1,7 @@
 //! Figures as one reads them: counts, rates, milliseconds, durations. One spelling for all reports.
 
-/// `250,000`.
-pub(crate) fn count(value: u64) -> String {
+/// A whole number with its thousands set apart: `250,000`.
+pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -15,4 +15,4 @@ pub mod record;
 pub mod terminal;
 
 mod checklist;
-mod figures;
+pub mod figures;

@@ -119,7 +119,9 @@ fn fault_text(fault: &Fault) -> String {
     let name = format!("{} {}", fault.name, fault.parameters);
     let name = name.trim_end();
     let Some(effective) = fault.effective_wall_seconds else {
-        return format!("{name} NEVER TOOK EFFECT ({})", fault.proof);
+        // The run was over before it was due.
+        let nothing = if fault.proof.is_empty() { "not put in" } else { &fault.proof };
+        return format!("{name} NOT IN FORCE ({nothing})");
     };
     let after = figures::duration(effective - fault.asked_wall_seconds);
     let end = if fault.healed_wall_seconds.is_some() { "healed" } else { "NOT PROVEN HEALED" };
