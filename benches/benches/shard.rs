@@ -25,6 +25,15 @@ fn shard(criterion: &mut Criterion) {
             });
         }
     }
+    group.throughput(Throughput::Elements(1));
+    for sessions in [1000, 100_000] {
+        let Ok(mut stage) = Stage::new(sessions) else { continue };
+        for (form, headers) in [("plain", ""), ("gzipped", "Accept-Encoding: gzip\r\n")] {
+            group.bench_function(format!("scrape with {sessions} sessions, {form}"), |bencher| {
+                bencher.iter(|| stage.scrape(headers));
+            });
+        }
+    }
     group.finish();
 }
 

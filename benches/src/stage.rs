@@ -15,6 +15,7 @@ use wire::ws::handshake;
 
 const KEY: &[u8] = b"a key for benches, and for nothing else";
 const BODY: &str = "0123456789012345678901234567890123456789";
+const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 1);
 const MASK: [u8; 4] = [1, 2, 3, 4];
 /// A step for every so much time.
 const STEP: Duration = Duration::from_micros(100);
@@ -28,6 +29,8 @@ pub struct Stage {
     text: String,
     frame: Vec<u8>,
     metrics: Metrics,
+    /// Asks for the metrics; connected when it does first, for who is silent for long is disconnected.
+    scraper: Option<Link>,
 }
 
 struct Session {
@@ -41,27 +44,15 @@ impl Stage {
     /// # Errors
     /// A session could not be opened.
     pub fn new(sessions: usize) -> anyhow::Result<Stage> {
-        let limits = Limits::default();
         let metrics = Metrics::new("bench", 1);
-        let name_bytes_max = limits.name_bytes_max;
+        let name_bytes_max = Limits::default().name_bytes_max;
         let policy = Policy { leeway: Duration::from_secs(60), audience: None, issuer: None, name_bytes_max };
-        let shared = Shared {
-            node: "bench".into(),
-            ack_timeout: Duration::from_secs(5),
-            heartbeat: Duration::from_secs(30),
-            message_ttl: Duration::from_secs(3600),
-            cache_size: 200_000,
-            test_faults: false,
-            deflate: false,
-            verifier: Verifier::new(Key::secret(KEY)?.into(), policy),
-            metrics: metrics.clone(),
-            wall_offset_ns: 0,
-            seed: 1,
-            limits,
-        };
+        let verifier = Verifier::new(Key::secret(KEY)?.into(), policy);
+        let shared = Shared::new("bench", verifier, metrics.clone());
         let shard = Direct::new(Time(0), Shard::new(Arc::new(shared), 0));
         let (sent, text, frame) = (0, String::new(), Vec::new());
-        let mut stage = Stage { shard, sessions: Vec::new(), now: Time(0), sent, text, frame, metrics };
+        let mut stage =
+            Stage { shard, sessions: Vec::new(), now: Time(0), sent, text, frame, metrics, scraper: None };
         for index in 0..sessions {
             stage.open(index)?;
         }
@@ -69,7 +60,7 @@ impl Stage {
     }
 
     fn open(&mut self, index: usize) -> anyhow::Result<()> {
-        let link = self.shard.open(([127, 0, 0, 1], 1).into());
+        let link = self.shard.open(PEER.into());
         let claims = Claims { sub: format!("u{index}"), device: "phone".into(), exp: 1 << 40 };
         let authorization = format!("Authorization: Bearer {}", Signer::new(KEY).sign(&claims)?);
         let mut request = Vec::new();
@@ -158,6 +149,18 @@ impl Stage {
         self.step();
     }
 
+    /// Asks for the metrics with these headers (lines that end in CRLF), over a connection that stays open. Gives the answer's
+    /// length, bytes.
+    pub fn scrape(&mut self, headers: &str) -> usize {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: bench\r\n{headers}\r\n");
+        let scraper = *self.scraper.get_or_insert_with(|| self.shard.open(PEER.into()));
+        self.shard.send(scraper, request.as_bytes());
+        self.step();
+        let bytes = self.shard.output(scraper).len();
+        self.shard.forget_output(scraper);
+        bytes
+    }
+
     /// Deliveries acknowledged so far.
     pub fn delivered(&self) -> u64 {
         self.metrics.total(|shard| shard.delivered.iter().map(|counter| counter.get()).sum())
@@ -174,6 +177,7 @@ mod tests {
         stage.everyone_writes();
         stage.everyone_writes();
         assert_eq!(stage.delivered(), 20);
+        assert!(stage.scrape("") > 10_000 && stage.scrape("Accept-Encoding: gzip\r\n") < 10_000);
         stage.everyone_joins("dev");
         stage.first_writes_to("dev", 8);
         stage.first_writes_to("dev", 1);

@@ -49,7 +49,7 @@ pub(crate) fn http(bytes: &[u8]) {
     if let Ok(Some(request)) = http::Request::parse(bytes) {
         assert!(request.head_bytes <= bytes.len());
         assert!(request.target.starts_with(request.path()));
-        for name in ["token", "resume", "delay"] {
+        for name in ["token", "resume", "epoch", "delay"] {
             let _ = request.query(name);
         }
         let _ = handshake::accept(&request);

@@ -1,16 +1,23 @@
 //! What can be set on a gateway, with its bounds.
 
+mod logging;
 mod protection;
 mod push;
+pub(crate) mod telemetry;
 
-pub use protection::Protection;
+pub use effective::Effective;
+pub use logging::Logging;
+pub use protection::{Protection, SlowReader};
 pub use push::Push;
+pub use telemetry::Telemetry;
 
+mod effective;
 pub mod file;
 
 use crate::auth::Algorithm;
 use crate::breaker;
 use crate::im::limits::Rate;
+use clap::{Arg, ArgAction};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,16 +29,24 @@ pub struct Flags {
     /// TOML file that sets flags by their names without dashes (`ack-timeout = "8s"`); flags and environment win over it
     #[arg(long, env = "GATEWAY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Print what is in force, each value with where it comes from, as a file that `--config` reads, without secrets; start nothing
+    #[arg(long)]
+    pub print_config: bool,
     /// Address of everything: /ws, /health, /ready, /metrics
-    #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
+    /// Address for operators: /metrics, /health, /ready, /connections, /log-level, /drain; served beside the shards, without TLS or
+    /// token, so for loopback or a private network; by default there is none
+    #[arg(long, env = "GATEWAY_ADMIN", value_name = "ADDRESS", value_parser = address)]
+    pub admin: Option<SocketAddr>,
     /// This node's name, in every metric and in `hello`
     #[arg(long, env = "GATEWAY_NODE", default_value = "gateway-1")]
     pub node: String,
     /// Number of shards; 0: as many as there are cores, or more where connections-max needs more descriptor tables
     #[arg(long, env = "GATEWAY_SHARDS", default_value_t = 0)]
     pub shards: usize,
-    /// Connections, over all shards, at which newcomers are reset; by default what one shard per core can hold
+    /// Sessions, over all shards, at which newcomers are reset; by default what one shard per core can hold. Some places more are
+    /// kept for scrapes and health checks
     #[arg(long, env = "GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
     /// Which shard takes a connection: one on the CPU where it arrives, each shard staying on its CPU; or any, by the kernel's hash
@@ -47,10 +62,12 @@ pub struct Flags {
     #[arg(long, env = "GATEWAY_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
     /// Answer each WebSocket message with itself instead of serving im.v1, and ask for no token: for conformance suites and measurements
-    #[arg(long)]
+    #[arg(long, env = "GATEWAY_ECHO", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_parser = switch())]
     pub echo: bool,
     /// Agree to compress messages (permessage-deflate) with clients that offer it: less to carry, for more CPU time
-    #[arg(long, env = "GATEWAY_DEFLATE")]
+    #[arg(long, env = "GATEWAY_DEFLATE", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_parser = switch())]
     pub deflate: bool,
     /// How long a delivery may stay unacknowledged before it is sent again
     #[arg(long, env = "GATEWAY_ACK_TIMEOUT", default_value = "5s", value_parser = duration)]
@@ -71,7 +88,8 @@ pub struct Flags {
     #[arg(long, env = "GATEWAY_CACHE_SIZE", default_value_t = 200_000)]
     pub cache_size: usize,
     /// Take faults by POST /test/latency and /test/failure-rate, from loopback peers only
-    #[arg(long, env = "GATEWAY_ENABLE_TEST_FAULTS")]
+    #[arg(long, env = "GATEWAY_ENABLE_TEST_FAULTS", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_parser = switch())]
     pub enable_test_faults: bool,
     /// Drain and exit when standard input ends; for a gateway that must not outlive who started it
     #[arg(long, hide = true)]
@@ -82,12 +100,29 @@ pub struct Flags {
     /// Notifications of users who are not connected.
     #[command(flatten)]
     pub push: Push,
+    /// Metrics by OTLP.
+    #[command(flatten)]
+    pub telemetry: Telemetry,
+    /// What the gateway says of itself.
+    #[command(flatten)]
+    pub logging: Logging,
+}
+
+/// What a switch takes: alone it is on, `=false` turns off what the environment or the file turned on.
+fn switch() -> clap::builder::BoolishValueParser {
+    clap::builder::BoolishValueParser::new()
+}
+
+/// Whether this flag is a switch.
+pub fn is_switch(arg: &Arg) -> bool {
+    arg.get_default_values() == ["false"]
 }
 
 /// Whose tokens are accepted. Key and JWKS files are read again on SIGHUP.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AuthFlags {
-    /// File with the key that tokens are signed with: an RSA or Ed25519 public key in PEM, or else an HS256 secret
+    /// File with the key that tokens are signed with: an RSA or Ed25519 public key in PEM, or else an HS256 secret. Or give the
+    /// key itself in the environment, as GATEWAY_AUTH_KEY
     #[arg(long, env = "GATEWAY_AUTH_KEY_FILE", value_name = "FILE")]
     pub auth_key_file: Option<PathBuf>,
     /// The key itself; from the environment rather than here, so that no process list shows it
@@ -152,6 +187,8 @@ pub enum Steering {
 /// Bounds of the core. Nothing in it grows without one.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Sessions over all shards.
+    pub sessions_max: usize,
     /// Longest text frame from a client, bytes.
     pub frame_bytes_max: usize,
     /// Longest head of a request, bytes.
@@ -174,13 +211,15 @@ pub struct Limits {
     pub offline_per_user_max: usize,
     /// Messages kept for absent users, per shard.
     pub offline_max: usize,
-    /// Bytes written to a connection that the peer has not taken.
+    /// What becomes of a session with more waiting than that.
+    pub slow_reader: SlowReader,
+    /// Bytes written to a connection that the peer has not taken, but for the last delivery.
     pub backlog_bytes_max: usize,
     /// Message ids of a session remembered against repetition.
     pub dedup_ids: usize,
     /// How long an id is remembered.
     pub dedup_window: Duration,
-    /// Times a delivery is sent before it is queued.
+    /// Times a delivery is sent on one connection.
     pub attempts_max: u8,
     /// Members of a group.
     pub group_members_max: usize,
@@ -210,9 +249,17 @@ pub struct Limits {
     pub fault_for_max: Duration,
 }
 
+impl Limits {
+    /// Deliveries that one device may be owed while it is away or on its way out.
+    pub fn device_owed_max(&self) -> usize {
+        self.window + self.waiting_max + self.offline_per_user_max
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            sessions_max: usize::MAX,
             frame_bytes_max: 64 * 1024,
             head_bytes_max: 16 * 1024,
             json_depth_max: 64,
@@ -222,6 +269,7 @@ impl Default for Limits {
             name_bytes_max: 256,
             window: 1024,
             waiting_max: 1024,
+            slow_reader: SlowReader::Close,
             offline_per_user_max: 1000,
             offline_max: 1_000_000,
             backlog_bytes_max: 1024 * 1024,
@@ -245,6 +293,12 @@ impl Default for Limits {
     }
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is no IP address with a port; write for example 127.0.0.1:8080, [::1]:8080 or, for all, 0.0.0.0:8080")
+    })
+}
+
 /// A duration as people write it: `600ms`, `5s`, `2m`, `168h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -263,6 +317,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_an_ip_and_a_port() {
+        assert_eq!(address("[::1]:80").map(|address| address.port()), Ok(80));
+        for bad in ["", ":8080", "8080", "localhost:8080", "127.0.0.1", "127.0.0.1:99999"] {
+            let told = address(bad).unwrap_err();
+            assert!(
+                told.starts_with(&format!("`{bad}` is no IP address")) && told.contains("127.0.0.1:8080"),
+                "{told}"
+            );
+        }
+    }
 
     #[test]
     fn durations_carry_their_unit() {

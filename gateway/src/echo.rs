@@ -19,7 +19,7 @@ enum Conn {
     #[default]
     None,
     Http,
-    Open(Endpoint),
+    Open(ConnId, Endpoint),
 }
 
 /// One shard.
@@ -28,6 +28,7 @@ pub(crate) struct Echo {
     conns: Vec<Conn>,
     message_bytes_max: usize,
     agrees_to_deflate: bool,
+    draining: bool,
     inflater: Inflater,
     deflater: Deflater,
 }
@@ -38,8 +39,17 @@ impl Echo {
             conns: Vec::new(),
             message_bytes_max,
             agrees_to_deflate,
+            draining: false,
             inflater: Inflater::default(),
             deflater: Deflater::default(),
+        }
+    }
+
+    fn close_all(&mut self, io: &mut Io<Mail>) {
+        for conn in &self.conns {
+            if let Conn::Open(conn, _) = conn {
+                close(*conn, 1001, "the gateway is shutting down", io);
+            }
         }
     }
 
@@ -50,17 +60,20 @@ impl Echo {
             Err(error) => return refuse(conn, error.status(), &error.to_string(), input, io),
         };
         match handshake::accept(&request) {
+            Ok(_) if self.draining => refuse(conn, 503, "draining", input, io),
             Ok(accept) => {
                 let deflate = match extension::accept(request.headers("sec-websocket-extensions")) {
                     Ok(deflate) => deflate.filter(|_| self.agrees_to_deflate),
                     Err(error) => return refuse(conn, 400, &error.to_string(), input, io),
                 };
                 if let Some(out) = io.send(conn) {
-                    handshake::write_accepted_with(out, &accept, deflate);
+                    handshake::write_accepted_with(out, &accept, None, deflate);
                 }
-                self.conns[conn.index as usize] = Conn::Open(Endpoint::with_deflate(Role::Server, deflate));
+                self.conns[conn.index as usize] =
+                    Conn::Open(conn, Endpoint::with_deflate(Role::Server, deflate));
                 request.head_bytes
             }
+            Err(_) if self.draining && request.path() == "/ready" => refuse(conn, 503, "draining", input, io),
             Err(_) if matches!(request.path(), "/health" | "/ready") => refuse(conn, 200, "ok", input, io),
             Err(error) => refuse(conn, 426, &error.to_string(), input, io),
         }
@@ -86,7 +99,7 @@ fn close(conn: ConnId, code: u16, reason: &str, io: &mut Io<Mail>) {
 impl Echo {
     /// Answers the frames at the front of `input`; gives the bytes they took.
     fn frames(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
-        let Some(Conn::Open(endpoint)) = self.conns.get_mut(conn.index as usize) else { return 0 };
+        let Some(Conn::Open(_, endpoint)) = self.conns.get_mut(conn.index as usize) else { return 0 };
         let deflate = endpoint.deflate();
         let mut taken = 0;
         while io.is_open(conn) {
@@ -138,7 +151,7 @@ impl Application for Echo {
                 // Nothing would show what has come together with the request.
                 head + self.frames(conn, &mut input[head..], io)
             }
-            Some(Conn::Open(_)) => self.frames(conn, input, io),
+            Some(Conn::Open(..)) => self.frames(conn, input, io),
             Some(Conn::None) | None => 0,
         }
     }
@@ -151,6 +164,8 @@ impl Application for Echo {
 
     fn mail(&mut self, _from: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
         match mail {
+            Mail::Drain => self.draining = true,
+            Mail::CloseAll => self.close_all(io),
             Mail::Stop => io.stop(),
             Mail::Certificate(config) => io.accept_tls(config),
             _ => {}

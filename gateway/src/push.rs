@@ -9,7 +9,9 @@ mod attempt;
 use crate::breaker::{Breaker, Outcomes, Settings};
 use crate::config::Push;
 use crate::metrics::{Metrics, PushMetrics, PushResult, Service};
-use attempt::{Ended, Random, Retry};
+use crate::outbound::{self, Retry};
+use crate::random::Random;
+use attempt::Ended;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -19,6 +21,9 @@ use std::sync::mpsc as threads;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use wire::time::Time;
+
+/// Longest wait between two attempts, whatever the provider asks for.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,11 +83,7 @@ pub fn start(
         .ok()
         .filter(|parsed| matches!(parsed.scheme(), "http" | "https"))
         .ok_or_else(|| StartError::Url(url.clone()))?;
-    // A second installation is refused; any provider will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
+    let client = outbound::client()
         .timeout(settings.push_timeout)
         .pool_max_idle_per_host(settings.push_connections as usize)
         .default_headers(headers(settings)?)
@@ -91,13 +92,18 @@ pub fn start(
     let worker = Worker {
         client,
         url,
-        retry: Retry { attempts_max: settings.push_attempts, backoff: settings.push_backoff },
+        retry: Retry {
+            attempts_max: settings.push_attempts,
+            backoff: settings.push_backoff,
+            wait_max: WAIT_MAX,
+        },
         metrics: metrics.clone(),
         breaker: RefCell::new(Breaker::new(breaker(settings))),
         random: RefCell::new(Random::new(seed)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::Thread)?;
+    metrics.process().watch(runtime.handle());
     let (queue, taken) = mpsc::channel(settings.push_queue as usize);
     let (alive, ended) = threads::channel();
     let workers = settings.push_connections;
@@ -200,16 +206,15 @@ impl Worker {
             }
             let ended = self.attempt(body.clone()).await;
             self.record(&ended);
+            let asked = match ended {
+                Ended::Delivered => return PushResult::Delivered,
+                Ended::Refused => return PushResult::Refused,
+                Ended::Failed { retry_after } => retry_after,
+            };
             let chance = self.random.borrow_mut().chance();
-            match (ended, self.retry.wait(attempt, &ended, chance)) {
-                (Ended::Delivered, _) => return PushResult::Delivered,
-                (Ended::Refused, _) => return PushResult::Refused,
-                (Ended::Failed { .. }, None) => return PushResult::Failed,
-                (Ended::Failed { .. }, Some(wait)) => {
-                    self.push().retries.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(wait).await;
-                }
-            }
+            let Some(wait) = self.retry.wait(attempt, asked, chance) else { return PushResult::Failed };
+            self.push().retries.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(wait).await;
             attempt += 1;
         }
     }
@@ -217,12 +222,11 @@ impl Worker {
     async fn attempt(&self, body: String) -> Ended {
         match self.client.post(self.url.clone()).body(body).send().await {
             Ok(response) => {
-                let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
-                let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+                let retry_after = outbound::retry_after(response.headers());
                 let status = response.status().as_u16();
                 // Read to its end, so that the connection can be used again.
                 let _ = response.bytes().await;
-                Ended::by_status(status, retry_after.as_deref())
+                Ended::by_status(status, retry_after)
             }
             Err(_) => Ended::Failed { retry_after: None },
         }

@@ -3,9 +3,9 @@
 use crate::auth::source::{self, SourceError};
 use crate::auth::{Keys, Policy, Verifier};
 use crate::config::{AuthFlags, Flags};
+use crate::log::{Event, Logger};
 use crate::tls::{Certificate, TlsError};
 use rustls::ServerConfig;
-use std::io::Write as _;
 use std::sync::Arc;
 
 /// The files, and how they are to be read.
@@ -43,17 +43,11 @@ impl Reload {
     }
 
     /// A verifier with the keys that are in the files now.
-    pub(crate) fn keys(&self) -> Result<Verifier, SourceError> {
+    pub(crate) fn keys(&self, logger: &Logger) -> Result<Verifier, SourceError> {
         let loaded = source::load(&self.auth)?;
-        for warning in &loaded.warnings {
-            log("key_warning", warning);
+        for warning in loaded.warnings {
+            logger.say(Event::KeyWarning, warning, |record| record);
         }
         Ok(Verifier::new(loaded.keys, self.policy.clone()))
     }
-}
-
-/// One line of JSON on standard error. Nobody reading it must not end the gateway.
-pub(crate) fn log(event: &str, message: &str) {
-    let line = serde_json::json!({ "event": event, "message": message });
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

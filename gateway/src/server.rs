@@ -2,44 +2,50 @@
 //!
 //! The edge owns what a shard must not touch: signals, files, standard streams, the wall clock.
 
+mod drain;
+mod process;
+mod shards;
+
+pub use process::{main, start};
+
+use crate::admin::Admin;
 use crate::auth::source::SourceError;
-use crate::config::file::{self, FileError};
 use crate::config::{self, Flags};
 use crate::echo::Echo;
 use crate::im::mail::Mail;
 use crate::im::persist::Recovered;
-use crate::im::{self, Shard, Shared};
-use crate::metrics::{Metrics, ProcessMetrics, Reloaded, ShardMetrics};
+use crate::im::{self, Shared};
+use crate::log::{self, Event, Logger};
+use crate::metrics::{Metrics, Reloaded};
 use crate::push::{self, Pusher};
-use crate::reload::{self, Reload};
-use crate::store::{self, OpenError, Store, Worker, lock};
+use crate::reload::Reload;
+use crate::store::{self, OpenError, Store, Worker, Writer, lock};
+use crate::telemetry::{self, Environment};
 use crate::tls::TlsError;
+use crate::trace::Tracer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use wire::shard::Seats;
 use wire::shard::event_loop::{self, Tables};
 use wire::shard::mailbox::{self, Mailbox};
 use wire::shard::steering::Steering;
-use wire::shard::{Application, Seats, ShardIndex};
 use wire::sys::{Signal, Signals};
 use wire::time::Time;
 
 /// Shards are named in 64-bit sets.
 const SHARDS_MAX: usize = 64;
-/// Descriptors of a table that are not connections: listener, epoll, eventfds, standard streams.
-const DESCRIPTORS_KEPT: u64 = 100;
-/// How long clients get to take the close frame when draining ends.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// Longest message that an echo answers. A conformance suite sends up to 16 MiB.
 const ECHO_BYTES_MAX: usize = 16 * 1024 * 1024;
-const TICK: Duration = Duration::from_millis(20);
+/// Places at the door beyond those for sessions: for scrapes, health checks and handshakes under way.
+const DOOR_RESERVE: usize = 64;
+/// How long the last lines of the log may take.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the figures of the process are read.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -55,6 +61,9 @@ pub enum StartError {
     /// The address is taken.
     #[error("{0} is in use: end what listens there, or choose another with --listen (port 0: any free one)")]
     AddressInUse(SocketAddr),
+    /// The operators' address is taken.
+    #[error("{0} is in use: choose another with --admin (port 0: any free one)")]
+    AdminInUse(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
@@ -69,6 +78,9 @@ pub enum StartError {
     /// The push notifier.
     #[error(transparent)]
     Push(#[from] push::StartError),
+    /// The export of telemetry.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::StartError),
     /// Threads, eventfds or rings could not be made.
     #[error("cannot start the shards: {0}")]
     Shards(#[source] io::Error),
@@ -88,6 +100,7 @@ pub struct Server {
     edge: Arc<Mutex<Mailbox<Mail>>>,
     store: Option<store::Running>,
     push: Option<(Pusher, push::Running)>,
+    telemetry: Option<telemetry::Running>,
     /// Rings when there is mail for the edge and no store's thread that takes it.
     doorbell: Option<OwnedFd>,
     shards: Vec<JoinHandle<()>>,
@@ -95,46 +108,42 @@ pub struct Server {
     drain_timeout: Duration,
     follow_stdin: bool,
     is_echo: bool,
+    steering: Option<Steering>,
+    admin: Option<(SocketAddr, Arc<Admin>)>,
+    logger: Logger,
+    log: log::Running,
     _reserved: event_loop::Reserved,
 }
 
 impl Server {
     /// Starts the shards; when it returns, all of them listen.
     pub fn start(flags: &Flags) -> Result<Server, StartError> {
+        let (shards, connections_max) = shards::size(flags)?;
+        let metrics = Metrics::new(&flags.node, shards);
+        let wall_offset_ns = process::wall_offset_ns();
+        let (logger, log) = start_log(flags, &metrics, wall_offset_ns)?;
         let mut limits = flags.protection.limits(flags.heartbeat);
+        limits.sessions_max = connections_max;
         limits.push_interval = flags.push.push_url.as_ref().map(|_| flags.push.push_interval);
         let reload = Reload::new(flags, limits.name_bytes_max)?;
         let tls = reload.tls()?;
         // An echo asks for no token.
-        let verifier = if flags.echo { reload.none() } else { reload.keys()? };
-        let (shards, connections_max) = size(flags)?;
+        let verifier = if flags.echo { reload.none() } else { reload.keys(&logger)? };
         let reserved = event_loop::reserve(flags.listen).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => StartError::AddressInUse(flags.listen),
             _ => StartError::Listen(flags.listen, error),
         })?;
-        let metrics = Metrics::new(&flags.node, shards);
-        let shared = Arc::new(Shared {
-            node: flags.node.clone(),
-            ack_timeout: flags.ack_timeout,
-            heartbeat: flags.heartbeat,
-            message_ttl: flags.message_ttl,
-            cache_size: flags.cache_size,
-            test_faults: flags.enable_test_faults,
-            deflate: flags.deflate,
-            verifier,
-            metrics: metrics.clone(),
-            wall_offset_ns: wall_offset_ns(),
-            // Names are chosen by clients: what they hash to must not be known to them.
-            seed: seed().map_err(StartError::Shards)?,
-            limits,
-        });
+        let started_ms = (wall_offset_ns + Time::now().0) / 1_000_000;
+        metrics.process().started_ms.store(started_ms, Ordering::Relaxed);
+        let shared = shards::share(flags, limits, verifier, &metrics, wall_offset_ns)?;
         let mut mailboxes = mailbox::network(shards + 1).map_err(StartError::Shards)?;
         let edge = mailboxes.pop().ok_or_else(|| StartError::Shards(io::Error::other("no mailboxes")))?;
         let edge = Arc::new(Mutex::new(edge));
-        let push =
-            push::start(&flags.push, &metrics, seed().map_err(StartError::Shards)?, shared.wall_offset_ns)?;
+        let push_seed = process::seed().map_err(StartError::Shards)?;
+        let push = push::start(&flags.push, &metrics, push_seed, wall_offset_ns)?;
         let pusher = push.as_ref().map(|(pusher, _)| pusher.clone());
-        let (store, recovered) = open_store(flags, &shared, shards, &edge, pusher)?;
+        let (telemetry, tracers) = start_telemetry(flags, &metrics, shards, wall_offset_ns, &logger)?;
+        let (store, recovered) = open_store(flags, &shared, shards, &edge, pusher, &logger)?;
         let doorbell = match &store {
             Some(_) => None,
             None => Some(lock(&edge).doorbell().try_clone_to_owned().map_err(StartError::Shards)?),
@@ -142,46 +151,60 @@ impl Server {
         let steering = Steering::new().filter(|_| flags.steering == config::Steering::Cpu && shards > 1);
         let config = event_loop::Config {
             listen: Some(reserved.address),
-            seats: Seats::new(connections_max),
+            // An echo has no sessions to count.
+            seats: Seats::new(if flags.echo { connections_max } else { connections_max + DOOR_RESERVE }),
             tls,
             timer_slack: Duration::from_micros(50),
             steering: steering.clone(),
         };
-        let address = reserved.address;
-        let deflate = flags.deflate;
         let (tables, threads) = if flags.echo {
-            spawn(mailboxes, &config, address, move |_| Echo::new(ECHO_BYTES_MAX, deflate))?
+            let deflate = flags.deflate;
+            shards::spawn(mailboxes, &config, reserved.address, move |_| Echo::new(ECHO_BYTES_MAX, deflate))?
         } else {
-            spawn(mailboxes, &config, address, move |index| match &recovered {
-                Some(recovered) => {
-                    // Taken out, because this closure lives as long as its shard.
-                    let recovered = std::mem::take(&mut *lock(&recovered[index]));
-                    Shard::with_store(Arc::clone(&shared), index, shards, &recovered, Time::now())
-                }
-                None => Shard::new(Arc::clone(&shared), index),
-            })?
+            let shard = move |index| shards::begin(&shared, index, shards, recovered.as_deref(), &tracers);
+            shards::spawn(mailboxes, &config, reserved.address, shard)?
         };
+        let steering = steering.filter(Steering::is_on);
+        let admin = start_admin(flags, &metrics, &logger, connections_max)?;
         Ok(Server {
             address: reserved.address,
             tables,
-            is_steered: steering.is_some_and(|steering| steering.is_on()),
+            is_steered: steering.is_some(),
             metrics,
             edge,
             store,
             push,
+            telemetry,
             doorbell,
             shards: threads,
             reload,
             drain_timeout: flags.drain_timeout,
             follow_stdin: flags.follow_stdin,
             is_echo: flags.echo,
+            steering,
+            admin,
+            logger,
+            log,
             _reserved: reserved,
         })
+    }
+
+    /// Where it listens for operators, if anywhere.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(address, _)| *address)
     }
 
     /// Number of shards.
     pub fn shards(&self) -> usize {
         self.shards.len()
+    }
+
+    fn say_listening(&self) {
+        self.logger.say(Event::Listening, "connections are taken", |record| {
+            let steering = if self.is_steered { "cpu" } else { "hash" };
+            let record = record.text("address", self.address.to_string()).text("steering", steering);
+            record.count("shards", self.shards.len() as u64)
+        });
     }
 
     /// Serves until a signal comes or, if asked for, standard input ends; then drains.
@@ -191,6 +214,7 @@ impl Server {
             let now = Time::now();
             if now >= refresh_at {
                 self.metrics.process().refresh();
+                self.watch_steering();
                 refresh_at = now + REFRESH;
             }
             if self.asked_to_end(signals, refresh_at.since(now)) {
@@ -213,9 +237,17 @@ impl Server {
             drop(pusher);
             let unsent = notifier.end(self.drain_timeout);
             if unsent > 0 {
-                eprintln!("warning: {unsent} push notifications were not sent within the drain timeout");
+                let message = "push notifications were not sent within the drain timeout";
+                self.logger.say(Event::PushUnsent, message, |record| record.count("count", unsent as u64));
             }
         }
+        // Last, so that what has happened until now is in it.
+        if self.telemetry.is_some_and(|telemetry| !telemetry.end(self.drain_timeout)) {
+            let message = "the last telemetry was not sent within the drain timeout";
+            self.logger.say(Event::TelemetryNotExported, message, |record| record);
+        }
+        self.logger.say(Event::Stopped, "the gateway has ended", |record| record);
+        self.log.end(LOG_PATIENCE);
     }
 
     /// What shards ask of the edge. Where there is a store its thread takes the mail.
@@ -230,8 +262,10 @@ impl Server {
             edge.receive(&mut mail);
         }
         for (_, mail) in mail {
-            if let (Mail::Push { user, waiting }, Some((pusher, _))) = (mail, &self.push) {
-                pusher.push(user, waiting);
+            match (mail, &self.push) {
+                (Mail::Log(records), _) => self.logger.take(records),
+                (Mail::Push { user, waiting }, Some((pusher, _))) => pusher.push(user, waiting),
+                _ => {}
             }
         }
     }
@@ -243,6 +277,9 @@ impl Server {
             fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }
         let mut wait = wait;
+        if let Some((_, admin)) = &self.admin {
+            fds.push(PollFd::from_borrowed_fd(admin.bell(), PollFlags::IN));
+        }
         if let Some(doorbell) = &self.doorbell {
             fds.push(PollFd::from_borrowed_fd(doorbell.as_fd(), PollFlags::IN));
             // Announced, so that who posts rings; or there is mail already.
@@ -260,7 +297,8 @@ impl Server {
         if signal == Some(Signal::Hangup) {
             self.reload();
         }
-        ended || matches!(signal, Some(Signal::Interrupt | Signal::Terminate))
+        let was_asked = self.admin.as_ref().is_some_and(|(_, admin)| admin.takes_drain());
+        ended || was_asked || matches!(signal, Some(Signal::Interrupt | Signal::Terminate))
     }
 
     /// Reads again what may change while we run. Sessions that are open stay, whatever their token was signed with.
@@ -276,7 +314,7 @@ impl Server {
         if self.is_echo {
             return;
         }
-        match self.reload.keys() {
+        match self.reload.keys(&self.logger) {
             Ok(verifier) => {
                 self.tell_all(|| Mail::Keys(verifier.clone()));
                 self.reloaded::<SourceError>(Reloaded::Keys, Ok(()));
@@ -288,40 +326,22 @@ impl Server {
     fn reloaded<E: std::error::Error>(&self, what: Reloaded, outcome: Result<(), E>) {
         self.metrics.process().reloaded(what, outcome.is_ok());
         match outcome {
-            Ok(()) => reload::log("reloaded", what.name()),
-            Err(error) => reload::log("not_reloaded", &error.to_string()),
-        }
-    }
-
-    /// Takes no new work, waits until everything is acknowledged or time is up, then closes all sessions.
-    fn drain(&mut self, signals: &Signals) {
-        self.tell_all(|| Mail::Drain);
-        let until = Time::now() + self.drain_timeout;
-        // Twice in a row, because what travels between shards is counted by none.
-        let mut idle_before = false;
-        loop {
-            let busy = |shard: &ShardMetrics| {
-                shard.in_flight.get() + shard.fanout_backlog.get() + shard.persist_waiting.get()
-            };
-            let idle = self.metrics.level(busy) <= 0;
-            if (idle && idle_before) || Time::now() >= until || self.impatient(signals) {
-                break;
+            Ok(()) => self.logger.say(Event::Reloaded, what.name(), |record| record),
+            Err(error) => {
+                let message = "what was in force stays in force";
+                self.logger.say(Event::NotReloaded, message, |record| {
+                    record.text("part", what.name()).text("error", error.to_string())
+                });
             }
-            idle_before = idle;
-        }
-        self.tell_all(|| Mail::CloseAll);
-        let until = Time::now() + CLOSE_GRACE;
-        while self.metrics.level(|shard| shard.active_connections.get()) > 0 && Time::now() < until {
-            let _ = self.impatient(signals);
         }
     }
 
-    /// Waits a moment. True: a second signal came, don't wait any longer.
-    fn impatient(&mut self, signals: &Signals) -> bool {
-        self.take_mail();
-        let mut fds = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as i64 }));
-        matches!(signals.next(), Some(Signal::Interrupt | Signal::Terminate))
+    /// Says when connections are no longer steered, which nobody could see before.
+    fn watch_steering(&mut self) {
+        if self.steering.take_if(|steering| !steering.is_on()).is_some() {
+            let message = "connections arrive unevenly over the CPUs: they are spread by hash from now on";
+            self.logger.say(Event::SteeringGivenUp, message, |record| record);
+        }
     }
 
     fn tell_all(&mut self, mail: impl Fn() -> Mail) {
@@ -333,6 +353,57 @@ impl Server {
     }
 }
 
+/// Starts the export of telemetry, if it is to go anywhere.
+fn start_telemetry(
+    flags: &Flags,
+    metrics: &Metrics,
+    shards: usize,
+    wall_offset_ns: u64,
+    logger: &Logger,
+) -> Result<(Option<telemetry::Running>, Tracers), StartError> {
+    let environment = Environment(&|name| std::env::var(name).ok());
+    let settings = telemetry::Settings::new(&flags.telemetry, &flags.node, &environment);
+    let Some(settings) = settings.map_err(telemetry::StartError::from)? else {
+        return Ok((None, Arc::default()));
+    };
+    let seed = process::seed().map_err(StartError::Shards)?;
+    let (running, tracers) = telemetry::start(settings, metrics, shards, seed, wall_offset_ns, logger)?;
+    Ok((Some(running), tracers.into_iter().map(Some).map(Mutex::new).collect()))
+}
+
+fn start_admin(
+    flags: &Flags,
+    metrics: &Metrics,
+    logger: &Logger,
+    connections_max: usize,
+) -> Result<Option<(SocketAddr, Arc<Admin>)>, StartError> {
+    let Some(asked) = flags.admin else { return Ok(None) };
+    let admin = Admin::new(metrics.clone(), logger.clone(), connections_max).map_err(StartError::Shards)?;
+    let address = Arc::clone(&admin).start(asked).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => StartError::AdminInUse(asked),
+        _ => StartError::Listen(asked, error),
+    })?;
+    Ok(Some((address, admin)))
+}
+
+fn start_log(
+    flags: &Flags,
+    metrics: &Metrics,
+    wall_offset_ns: u64,
+) -> Result<(Logger, log::Running), StartError> {
+    let start = log::Start {
+        format: flags.logging.log_format,
+        level: flags.logging.log_level,
+        node: &flags.node,
+        gate: Arc::clone(metrics.log()),
+        wall_offset_ns,
+    };
+    start.start().map_err(StartError::Shards)
+}
+
+/// One for each shard to take, or none at all.
+type Tracers = Arc<[Mutex<Option<Tracer>>]>;
+
 /// What a gateway with a store begins with.
 type Begun = (Option<store::Running>, Option<Arc<[Mutex<Recovered>]>>);
 
@@ -343,6 +414,7 @@ fn open_store(
     shards: usize,
     edge: &Arc<Mutex<Mailbox<Mail>>>,
     pusher: Option<Pusher>,
+    logger: &Logger,
 ) -> Result<Begun, StartError> {
     let Some(folder) = flags.data_dir.as_ref().filter(|_| !flags.echo) else { return Ok((None, None)) };
     let home = |name: &str| im::home_of(shared.seed, name, shards);
@@ -350,159 +422,12 @@ fn open_store(
     let dedup_window = shared.limits.dedup_window;
     let (store, recovered) = Store::open(folder, shards, &home, wall_ns, dedup_window)?;
     let (metrics, wall_offset_ns) = (Arc::clone(shared.metrics.store()), shared.wall_offset_ns);
-    let worker =
-        Worker { store, edge: Arc::clone(edge), shards, metrics, wall_offset_ns, dedup_window, pusher };
+    let settings = store::Settings { shards, metrics: Arc::clone(&metrics), wall_offset_ns, dedup_window };
+    let writer = Writer::new(store, settings);
+    let (edge, logger) = (Arc::clone(edge), logger.clone());
+    let worker = Worker { writer, edge, shards, metrics, pusher, logger };
     Ok((
         Some(worker.start().map_err(StartError::Shards)?),
         Some(recovered.into_iter().map(Mutex::new).collect()),
     ))
-}
-
-fn spawn<A: Application<Mail = Mail>>(
-    mailboxes: Vec<Mailbox<Mail>>,
-    config: &event_loop::Config,
-    address: SocketAddr,
-    application: impl Fn(ShardIndex) -> A + Clone + Send + 'static,
-) -> Result<(Tables, Vec<JoinHandle<()>>), StartError> {
-    let (ready, readiness) = mpsc::channel();
-    let mut threads = Vec::new();
-    for (index, mailbox) in mailboxes.into_iter().enumerate() {
-        let (application, config, ready) = (application.clone(), config.clone(), ready.clone());
-        let shard = move || {
-            event_loop::run(
-                &config,
-                mailbox,
-                || application(index),
-                |tables| {
-                    // Fails only if the start was given up meanwhile.
-                    let _ = ready.send(tables);
-                },
-            );
-        };
-        let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(shard);
-        threads.push(thread.map_err(StartError::Shards)?);
-    }
-    drop(ready);
-    let mut tables = Tables::Split;
-    for _ in 0..threads.len() {
-        match readiness.recv() {
-            Ok(Ok(Tables::Split)) => {}
-            Ok(Ok(Tables::Shared)) => tables = Tables::Shared,
-            Ok(Err(error)) => return Err(StartError::Listen(address, error)),
-            Err(mpsc::RecvError) => {
-                return Err(StartError::Shards(io::Error::other("a shard ended at its start")));
-            }
-        }
-    }
-    Ok((tables, threads))
-}
-
-/// Number of shards and of connections over all of them.
-fn size(flags: &Flags) -> Result<(usize, usize), StartError> {
-    let per_shard = raise_descriptor_limit().saturating_sub(DESCRIPTORS_KEPT).max(1) as usize;
-    // The kernel spreads connections by a hash, not evenly: a shard needs some room above its share.
-    let share = per_shard - per_shard / 20;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let connections_max = flags.connections_max.unwrap_or(share * cores);
-    let shards = match flags.shards {
-        0 => cores.max(connections_max.div_ceil(share)),
-        shards => shards,
-    };
-    if shards > SHARDS_MAX {
-        return Err(StartError::TooManyShards(shards));
-    }
-    Ok((shards, connections_max.min(per_shard * shards)))
-}
-
-/// Raises the soft limit to the hard one and gives what is in force.
-fn raise_descriptor_limit() -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum;
-    if limit.current != wanted {
-        limit.current = wanted;
-        // Where it is refused, the soft limit counts.
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
-}
-
-fn seed() -> io::Result<u64> {
-    let mut seed = [0; 8];
-    let filled = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
-    if filled < seed.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(u64::from_ne_bytes(seed)) }
-}
-
-fn wall_offset_ns() -> u64 {
-    let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let wall_ns = wall.tv_sec.unsigned_abs() * 1_000_000_000 + wall.tv_nsec.unsigned_abs();
-    wall_ns.saturating_sub(Time::now().0)
-}
-
-impl ProcessMetrics {
-    /// Reads them anew.
-    fn refresh(&self) {
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        let cpu_ms = cpu.tv_sec.unsigned_abs() * 1000 + cpu.tv_nsec.unsigned_abs() / 1_000_000;
-        self.cpu_ms.store(cpu_ms, Ordering::Relaxed);
-        // Second field: resident pages. Without /proc the figure stays at what it was.
-        let resident = std::fs::read_to_string("/proc/self/statm")
-            .ok()
-            .and_then(|statm| statm.split_whitespace().nth(1)?.parse::<u64>().ok());
-        if let Some(pages) = resident {
-            self.resident_bytes.store(pages * rustix::param::page_size() as u64, Ordering::Relaxed);
-        }
-        let max = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
-        self.virtual_bytes_max.store(max, Ordering::Relaxed);
-    }
-}
-
-/// As [`main`], with what the file that `flags` name adds; arguments as for [`crate::config::file::complete`].
-pub fn start(flags: Flags, command: clap::Command, subcommand: Option<&str>) -> u8 {
-    match file::complete(flags, command, subcommand, std::env::args_os()) {
-        Ok(flags) => main(&flags),
-        Err(FileError::CommandLine(error)) => {
-            // It begins with `error: ` itself. Where nobody reads standard error, the code says enough.
-            let _ = error.print();
-            113
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            113
-        }
-    }
-}
-
-/// The whole life of a gateway process. Exit code 113: its environment does not let it start.
-pub fn main(flags: &Flags) -> u8 {
-    // Before the first thread starts, so that all threads inherit the mask and none is interrupted.
-    let signals = match Signals::block() {
-        Ok(signals) => signals,
-        Err(error) => {
-            eprintln!("error: cannot read signals: {error}");
-            return 1;
-        }
-    };
-    if flags.follow_stdin {
-        // A gateway that was paused could not see that its parent has died: this wakes it. Fails on no Linux we know.
-        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT));
-    }
-    match Server::start(flags) {
-        Ok(server) => {
-            let listening = serde_json::json!({
-                "event": "listening",
-                "address": server.address.to_string(),
-                "node": flags.node,
-                "shards": server.shards(),
-                "own_descriptor_tables": server.tables == Tables::Split,
-                "steering": if server.is_steered { "cpu" } else { "hash" },
-            });
-            println!("{listening}");
-            server.serve(&signals);
-            0
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            113
-        }
-    }
 }

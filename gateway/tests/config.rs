@@ -58,3 +58,56 @@ fn a_certificate_without_its_key_starts_nothing() {
     assert!(!said.contains("error: error:"), "{said}");
     assert!(said.contains("required") && said.contains("--tls-key"), "{said}");
 }
+
+/// What `--print-config` says, with these flags besides.
+fn printed(flags: &[&str], file: &PathBuf) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .args(["--print-config", "--config"])
+        .arg(file)
+        .args(flags)
+        .env("GATEWAY_AUTH_KEY", "a secret of thirty-two bytes or more")
+        .env("GATEWAY_PUSH_TOKEN", "another secret")
+        .env("GATEWAY_DEFLATE", "yes")
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn what_is_printed_says_whence_and_reads_back() {
+    let text = "node = \"a \\\"b\\\" # c\"\nack-timeout = \"8s\"\nenable-test-faults = true\necho = true\nshards = 3\n\
+                push-url = \"https://me:hidden@push.example.com/\"\n";
+    let first = printed(&["--shards", "2", "--enable-test-faults=false"], &file("print.toml", text));
+    for line in [
+        r#"node = "a \"b\" # c" # file"#,
+        "ack-timeout = \"8s\" # file",
+        "echo = true # file",
+        "deflate = true # environment",
+        "shards = 2 # flag",
+        "enable-test-faults = false # flag",
+        "heartbeat = \"30s\" # default",
+        "# idle-timeout is not set",
+        "# auth-key is set, from environment; it is not shown, and no file takes it",
+        "# push-token is set, from environment; it is not shown, and no file takes it",
+        "# push-url is set, from file; it holds a password and is not shown",
+    ] {
+        assert!(first.lines().any(|other| other == line), "{line} is missing in\n{first}");
+    }
+    assert!(!first.contains("secret") && !first.contains("hidden"), "{first}");
+
+    let values = |text: &str| -> Vec<String> {
+        let settings = text.lines().filter(|line| !line.starts_with('#'));
+        settings.map(|line| line.rsplit_once(" # ").expect("each says whence").0.to_owned()).collect()
+    };
+    let second = printed(&[], &file("printed.toml", &first));
+    assert_eq!(values(&second), values(&first));
+    assert!(second.contains("heartbeat = \"30s\" # file"), "{second}");
+}
+
+#[test]
+fn a_switch_takes_yes_or_no_and_nothing_else() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_gateway")).arg("--deflate=perhaps").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -24,7 +24,7 @@ const FRAMES: [&str; 10] = [
 ];
 
 const HEADS: [&str; 5] = [
-    "GET /ws?token=a%20b&resume=7 HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /ws?token=a%20b&resume=7&epoch=7f HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     "POST /test/latency?delay=600ms&for=30s HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody",
     "GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n",
     "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -1,6 +1,5 @@
 //! `--data-dir`: what survives a restart, and what happens where the store cannot be used.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-#![expect(clippy::disallowed_methods, reason = "a client has a clock")]
 
 mod driver;
 
@@ -49,7 +48,7 @@ fn numbers_ids_and_members_outlive_the_process() {
     assert_eq!(bob.next_where(|_| true)["seq"], 1);
     gateway.kill();
     let gateway = start(&folder);
-    let mut bob = Client::resume(&gateway, "bob", "d", 1);
+    let mut bob = Client::resume(&gateway, "bob", "d", &bob.epoch, 1);
     assert!(bob.seq >= 1, "a number that was given is not given again: {}", bob.seq);
     let again = bob.next_where(|_| true);
     assert_eq!(again["id"], "m-0", "its end was not kept, so it comes again");

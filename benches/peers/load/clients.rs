@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wire::shard::Seats;
 use wire::shard::event_loop::{self, Config};
 use wire::shard::mailbox::{self, Mailbox};
 
@@ -32,13 +31,7 @@ impl Clients {
             let (counts, ready) = (Arc::clone(&counts), ready.clone());
             threads.push(std::thread::spawn(move || {
                 pin(plan.cpu.unwrap_or(thread % cpus));
-                let config = Config {
-                    listen: None,
-                    seats: Seats::unlimited(),
-                    tls: None,
-                    timer_slack: Duration::from_micros(1),
-                    steering: None,
-                };
+                let config = Config { timer_slack: Duration::from_micros(1), ..Config::default() };
                 let load = Load::new(plan, thread as u32, tokens, counts);
                 // Fails only if the start was given up.
                 event_loop::run(&config, mailbox, || load, |begun| drop(ready.send(begun)));

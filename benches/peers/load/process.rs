@@ -1,6 +1,7 @@
 //! A server process: started, asked what it uses, and ended.
 
 use anyhow::Context as _;
+use benches::usage;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -45,19 +46,12 @@ impl Process {
 
     /// CPU time of all its threads so far, user and system.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The name, second, may hold spaces; it ends with the last bracket.
-        let after = stat.rsplit_once(") ").context("not a stat line")?.1;
-        let ticks: u64 = after.split(' ').skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
-        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+        usage::cpu(self.0.id())
     }
 
     /// Memory that is its own and written to, bytes.
     pub(crate) fn private_dirty(&self) -> anyhow::Result<u64> {
-        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.0.id()))?;
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok());
-        Ok(kib.context("no Private_Dirty")? * 1024)
+        Ok(usage::memory(self.0.id())?.private)
     }
 }
 

@@ -161,7 +161,12 @@ pub(crate) fn all() -> Vec<Row> {
             figure: Figure::ConnectsPerSecond,
             threads: 2,
             is_pinned: false,
-            ..row("connect-18k", Work::Hold, 18_000, &[Server::Gateway, Server::Uws, Server::Tungstenite])
+            ..row(
+                "connect-18k",
+                Work::Hold,
+                18_000,
+                &[Server::Gateway, Server::GatewayEcho, Server::Uws, Server::Tungstenite],
+            )
         },
     ]
 }

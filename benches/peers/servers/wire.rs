@@ -2,10 +2,9 @@
 
 use benches::bare::{Mode, SENDER};
 use std::process::ExitCode;
-use std::time::Duration;
 use wire::http::Request;
 use wire::shard::event_loop;
-use wire::shard::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex, mailbox};
+use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex, mailbox};
 use wire::ws::endpoint::{Endpoint, Event, Role};
 use wire::ws::frame::{self, Opcode};
 use wire::ws::handshake;
@@ -129,13 +128,8 @@ fn main() -> ExitCode {
     // The edge: nobody writes to it, but the network has one.
     let edge = mailboxes.pop();
     let Some(mailbox) = mailboxes.pop() else { return ExitCode::FAILURE };
-    let config = event_loop::Config {
-        listen: Some(([127, 0, 0, 1], port).into()),
-        seats: Seats::unlimited(),
-        tls: None,
-        timer_slack: Duration::from_micros(50),
-        steering: None,
-    };
+    let listen = Some(([127, 0, 0, 1], port).into());
+    let config = event_loop::Config { listen, ..event_loop::Config::default() };
     let bare = Bare { mode, endpoints: Vec::new(), peers: Vec::new(), scratch: Vec::new() };
     event_loop::run(
         &config,

@@ -5,7 +5,7 @@
 use benches::stage::Stage;
 
 fn main() -> anyhow::Result<()> {
-    let usage = "usage: steps (sessions | message | fanout) ROUNDS";
+    let usage = "usage: steps (sessions | message | fanout | scrape | scrape-gzip) ROUNDS";
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [what, rounds] = arguments.as_slice() else { anyhow::bail!(usage) };
     let rounds: usize = rounds.parse()?;
@@ -28,6 +28,11 @@ fn main() -> anyhow::Result<()> {
                 stage.first_writes_to("dev", 8);
             }
             stage.delivered()
+        }
+        "scrape" | "scrape-gzip" => {
+            let mut stage = Stage::new(100)?;
+            let headers = if what == "scrape" { "" } else { "Accept-Encoding: gzip\r\n" };
+            (0..rounds).map(|_| stage.scrape(headers) as u64).sum()
         }
         _ => anyhow::bail!(usage),
     };

@@ -4,10 +4,11 @@
 //! line. So a flag wins over the environment, the environment over the file and the file over what is built in, and what the
 //! flags demand of each other holds for the file too (default values, the other way in, would escape it).
 
-use super::Flags;
+use super::effective::Effective;
+use super::{Flags, is_switch};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _};
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::fmt;
@@ -55,23 +56,17 @@ impl fmt::Display for Problem {
 #[derive(Debug, PartialEq, Eq)]
 struct Setting {
     name: String,
-    /// None: a switch.
-    value: Option<String>,
-    /// False: a switch that is off.
-    is_on: bool,
+    value: String,
 }
 
 impl Setting {
-    fn word(&self) -> Option<OsString> {
-        let word = match &self.value {
-            Some(value) => format!("--{}={value}", self.name),
-            None => format!("--{}", self.name),
-        };
-        self.is_on.then(|| word.into())
+    fn word(&self) -> OsString {
+        format!("--{}={}", self.name, self.value).into()
     }
 }
 
-/// What is in force: `flags`, read from `command`'s line before, with what the file that they name adds to them.
+/// What is in force: `flags`, read from `command`'s line before, with what the file that they name adds to them; and where each
+/// value comes from.
 ///
 /// `command` holds the flags itself or in its `subcommand`; `words` is the whole command line, program included.
 pub fn complete(
@@ -79,22 +74,26 @@ pub fn complete(
     command: Command,
     subcommand: Option<&str>,
     words: impl IntoIterator<Item = OsString>,
-) -> Result<Flags, FileError> {
-    let Some(path) = &flags.config else { return Ok(flags) };
+) -> Result<Effective, FileError> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let Some(path) = &flags.config else {
+        let matches = at(command.try_get_matches_from(words)?, subcommand);
+        return Ok(Effective { flags, matches, from_file: Vec::new() });
+    };
     let mut settings = settings(path, &read(path)?).map_err(FileError::Refused)?;
     // A key from the environment stands in place of one that only the file names, not beside it.
     settings.retain(|setting| setting.name != "auth-key-file" || flags.auth.auth_key.is_none());
-    let mut words: Vec<OsString> = words.into_iter().collect();
-    let given = command.clone().try_get_matches_from(&words)?;
-    let given = at(&given, subcommand);
-    settings.retain(|setting| !is_given(given, &setting.name));
-    words.extend(settings.iter().filter_map(Setting::word));
-    let matches = command.try_get_matches_from(words)?;
-    Ok(Flags::from_arg_matches(at(&matches, subcommand))?)
+    let given = at(command.clone().try_get_matches_from(&words)?, subcommand);
+    settings.retain(|setting| !is_given(&given, &setting.name));
+    words.extend(settings.iter().map(Setting::word));
+    let matches = at(command.try_get_matches_from(words)?, subcommand);
+    let flags = Flags::from_arg_matches(&matches)?;
+    Ok(Effective { flags, matches, from_file: settings.into_iter().map(|setting| setting.name).collect() })
 }
 
-fn at<'a>(matches: &'a ArgMatches, subcommand: Option<&str>) -> &'a ArgMatches {
-    subcommand.and_then(|name| matches.subcommand_matches(name)).unwrap_or(matches)
+fn at(mut matches: ArgMatches, subcommand: Option<&str>) -> ArgMatches {
+    let own = subcommand.and_then(|_| matches.remove_subcommand());
+    own.map_or(matches, |(_, matches)| matches)
 }
 
 /// Whether the command line or the environment has it. Ids are the flags' names with underscores.
@@ -154,14 +153,11 @@ fn setting(command: &Command, name: &str, item: &toml_edit::Item) -> Result<Sett
         _ => return Err(format!("`{name}` takes one value: text in quotes, a number, true or false")),
     };
     let name = name.to_owned();
-    if matches!(arg.get_action(), ArgAction::SetTrue) {
-        return match item.as_bool() {
-            Some(is_on) => Ok(Setting { name, value: None, is_on }),
-            None => Err(format!("`{name}` is switched on by true and off by false")),
-        };
+    if is_switch(arg) && item.as_bool().is_none() {
+        return Err(format!("`{name}` is switched on by true and off by false"));
     }
-    let setting = Setting { name, value: Some(value.clone()), is_on: true };
-    let words = std::iter::once("gateway".into()).chain(setting.word());
+    let setting = Setting { name, value: value.clone() };
+    let words = ["gateway".into(), setting.word()];
     match command.clone().try_get_matches_from(words) {
         // What it demands of other flags is judged when all are together.
         Err(error) if !matches!(error.kind(), ErrorKind::MissingRequiredArgument) => {
@@ -173,8 +169,8 @@ fn setting(command: &Command, name: &str, item: &toml_edit::Item) -> Result<Sett
 }
 
 /// Secrets are kept out of files that many may read; a file names no other file; a parent is followed by its child alone.
-fn may_stand(arg: &Arg) -> bool {
-    !arg.is_hide_set() && arg.get_long() != Some("config")
+pub(super) fn may_stand(arg: &Arg) -> bool {
+    !arg.is_hide_set() && !matches!(arg.get_long(), Some("config" | "print-config"))
 }
 
 fn nearest<'a>(command: &'a Command, name: &str) -> Option<&'a str> {
@@ -216,7 +212,7 @@ mod tests {
         check("tls-cert = \"c.pem\"\ntls-key = \"k.pem\"", &[]);
         check("deflate = \"yes\"", &["g.toml:1: `deflate` is switched on by true and off by false"]);
         check("node = [1]", &["g.toml:1: `node` takes one value: text in quotes, a number, true or false"]);
-        for own in ["auth-key", "config", "follow-stdin"] {
+        for own in ["auth-key", "config", "print-config", "follow-stdin"] {
             check(&format!("{own} = \"x\""), &[&format!("g.toml:1: `{own}` is not taken from a file")]);
         }
     }

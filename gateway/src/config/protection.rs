@@ -39,6 +39,9 @@ pub struct Protection {
     #[arg(long, env = "GATEWAY_MAX_JSON_DEPTH", default_value_t = 64, value_name = "NUMBER",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_json_depth: u32,
+    /// What happens to a client whose deliveries wait because it does not read or acknowledge
+    #[arg(long, env = "GATEWAY_SLOW_READER", value_enum, default_value_t = SlowReader::Close)]
+    pub slow_reader: SlowReader,
     /// Share of messages lost, such as 2% or 0.02, from which new ones are refused with `circuit_open`; by default never
     #[arg(long, env = "GATEWAY_LOSS_BREAKER", value_parser = share, value_name = "SHARE")]
     pub loss_breaker: Option<f64>,
@@ -55,6 +58,15 @@ pub struct Protection {
     #[arg(long, env = "GATEWAY_LOSS_BREAKER_PROBES", default_value_t = 20, value_name = "NUMBER",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub loss_breaker_probes: u64,
+}
+
+/// What becomes of a client that takes its deliveries too slowly, once as many wait as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SlowReader {
+    /// It is closed with 1013; what it is owed waits for it.
+    Close,
+    /// It stays, and as much more waits as an offline queue holds; what comes beyond that is lost.
+    Queue,
 }
 
 /// A share above 0 and at most 1, as people write it: `2%` or `0.02`.
@@ -82,6 +94,7 @@ impl Protection {
             handshake_timeout: self.handshake_timeout,
             message_timeout: self.message_timeout,
             idle_timeout: self.idle_timeout.unwrap_or(heartbeat * 2),
+            slow_reader: self.slow_reader,
             loss_breaker: self.loss_breaker.map(|ratio| breaker::Settings {
                 ratio,
                 window: self.loss_breaker_window,

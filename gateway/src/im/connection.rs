@@ -1,24 +1,24 @@
-//! A connection until it is a session: HTTP requests, the upgrade, the token.
+//! A connection until it is a session: the upgrade, the token; and requests about faults.
 
-use super::delivery::Open;
-use super::durable::Durable;
 use super::faults::{Change, Failure, Faults, Latency, Pick};
-use super::guard::parse_head;
+use super::http::{Asked, Http};
 use super::mail::{Mail, SessionRef};
+use super::open::Open;
 use super::owed::Owed;
+use super::protocol::SUBPROTOCOL;
+use super::session::Resume;
 use super::shard::Shard;
 use crate::auth::{Claims, Token, TokenError};
 use crate::config;
-use crate::metrics::{CONTENT_TYPE, ConnectError};
+use crate::log::Event;
+use crate::metrics::{AuthMethod, ConnectError, Status};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use wire::http::{self, HeadError, Request};
+use wire::http::Request;
 use wire::shard::{ConnId, Io};
 use wire::time::Time;
 use wire::ws::extension::{self, Deflate};
 use wire::ws::handshake;
-
-/// Longest body that is read, bytes.
-const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// What a connection is at present.
 #[derive(Debug, Default)]
@@ -27,14 +27,7 @@ pub(super) enum Conn {
     #[default]
     None,
     /// Speaks HTTP.
-    Http {
-        /// Which one it is.
-        conn: ConnId,
-        /// Whether the peer is on this machine.
-        is_loopback: bool,
-        /// When it last sent a whole request; `None`: not yet.
-        requested: Option<Time>,
-    },
+    Http(Box<Http>),
     /// Upgraded; its session waits for the user's home.
     Attaching(Box<Attaching>),
     /// A session.
@@ -47,22 +40,27 @@ impl Conn {
     pub(super) fn id(&self) -> Option<ConnId> {
         match self {
             Conn::None => None,
-            Conn::Http { conn, .. } => Some(*conn),
-            Conn::Attaching(attaching) => Some(attaching.conn),
+            Conn::Http(http) => Some(http.conn),
+            Conn::Attaching(attaching) => Some(attaching.asked.conn),
             Conn::Open(open) => Some(open.session.conn),
-            Conn::Asking(asking) => Some(asking.conn),
+            Conn::Asking(asking) => Some(asking.asked.conn),
         }
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Attaching {
-    pub(super) conn: ConnId,
     pub(super) user: Arc<str>,
     /// When its token's time is over.
     pub(super) expires: Time,
     /// What was agreed about compression.
     pub(super) deflate: Option<Deflate>,
+    /// The subprotocol that was selected.
+    pub(super) protocol: Option<&'static str>,
+    /// The upgrade, to be answered.
+    pub(super) asked: Asked,
+    /// The value that accepts the upgrade; it leaves together with the session's first words.
+    pub(super) accept: String,
     /// Deliveries that came before the session's state.
     pub(super) parked: Vec<Owed>,
 }
@@ -70,7 +68,7 @@ pub(super) struct Attaching {
 /// A request about faults under way through all shards.
 #[derive(Debug)]
 pub(super) struct Asking {
-    pub(super) conn: ConnId,
+    pub(super) asked: Asked,
     change: Option<Change>,
     is_latency: bool,
     answers: Vec<Faults>,
@@ -89,141 +87,79 @@ impl Asking {
     }
 }
 
-/// Answers with an error and closes.
-pub(super) fn refuse(conn: ConnId, status: u16, code: &str, reason: &str, io: &mut Io<Mail>) {
-    respond_error(conn, status, code, reason, io);
-    io.close(conn);
-}
-
-fn respond_error(conn: ConnId, status: u16, code: &str, reason: &str, io: &mut Io<Mail>) {
-    let body = serde_json::json!({ "error": code, "reason": reason }).to_string();
-    respond(conn, status, "application/json", body.as_bytes(), io);
-}
-
-fn respond(conn: ConnId, status: u16, content_type: &str, body: &[u8], io: &mut Io<Mail>) {
-    if let Some(out) = io.send(conn) {
-        http::write_response(out, status, content_type, body);
-    }
-}
-
 impl Shard {
-    /// Answers the requests at the front of `input`; gives the bytes they took.
-    pub(super) fn http(&mut self, conn: ConnId, input: &[u8], io: &mut Io<Mail>) -> usize {
-        let mut taken = 0;
-        let (now, head_bytes_max) = (io.now(), self.shared.limits.head_bytes_max);
-        while let Some(Conn::Http { requested, .. }) = self.conn_mut(conn) {
-            let request = match parse_head(&input[taken..], head_bytes_max) {
-                Ok(Some(request)) if request.body_bytes > BODY_BYTES_MAX => {
-                    refuse(conn, 413, "too_large", "the body is longer than 16 KiB", io);
-                    return input.len();
-                }
-                Ok(Some(request)) => request,
-                Ok(None) => return taken,
-                Err(error) => {
-                    self.metrics.connect_error(match error {
-                        HeadError::TooLarge => ConnectError::TooLarge,
-                        HeadError::Malformed => ConnectError::Protocol,
-                    });
-                    refuse(conn, error.status(), "bad_request", &error.to_string(), io);
-                    return input.len();
-                }
-            };
-            let end = taken + request.head_bytes + request.body_bytes;
-            if end > input.len() {
-                return taken;
-            }
-            *requested = Some(now);
-            self.request(conn, &request, io);
-            if !request.keeps_alive() && matches!(self.conn_mut(conn), Some(Conn::Http { .. })) {
-                io.close(conn);
-            }
-            if !io.is_open(conn) {
-                return input.len();
-            }
-            taken = end;
-        }
-        taken
-    }
-
-    fn request(&mut self, conn: ConnId, request: &Request<'_>, io: &mut Io<Mail>) {
-        match (request.method, request.path()) {
-            ("GET", "/ws") => self.upgrade(conn, request, io),
-            ("GET", "/health") => respond(conn, 200, "text/plain", b"ok\n", io),
-            ("GET", "/ready") if self.draining => respond(conn, 503, "text/plain", b"draining\n", io),
-            ("GET", "/ready") if self.durable.as_ref().is_some_and(Durable::has_failed) => {
-                respond(conn, 503, "text/plain", b"the store has failed\n", io);
-            }
-            ("GET", "/ready") => respond(conn, 200, "text/plain", b"ready\n", io),
-            ("GET", "/metrics") => match self.shared.metrics.render() {
-                Ok(text) => respond(conn, 200, CONTENT_TYPE, text.as_bytes(), io),
-                Err(_) => respond_error(conn, 500, "internal", "the metrics could not be written", io),
-            },
-            (_, "/test/latency" | "/test/failure-rate") => self.fault_request(conn, request, io),
-            (_, "/ws" | "/health" | "/ready" | "/metrics") => {
-                respond_error(conn, 405, "method_not_allowed", "use GET", io);
-            }
-            _ => respond_error(conn, 404, "not_found", "there are /ws, /health, /ready and /metrics", io),
-        }
-    }
-
-    fn upgrade(&mut self, conn: ConnId, request: &Request<'_>, io: &mut Io<Mail>) {
+    pub(super) fn upgrade(&mut self, asked: &Asked, request: &Request<'_>, io: &mut Io<Mail>) {
+        let (conn, peer, now) = (asked.conn, asked.peer, io.now());
+        self.trace_request(conn, request, now);
         if self.draining {
-            self.metrics.connect_error(ConnectError::Draining);
-            return refuse(conn, 503, "draining", "the gateway is shutting down", io);
+            self.connect_failed(ConnectError::Draining, Some(peer), now);
+            return self.refuse(asked, Status::Unavailable, "draining", "the gateway is shutting down", io);
         }
         let accept = match handshake::accept(request) {
             Ok(accept) => accept,
             Err(error) => {
-                self.metrics.connect_error(ConnectError::Protocol);
-                return refuse(conn, 426, "upgrade_required", &error.to_string(), io);
+                self.connect_failed(ConnectError::Protocol, Some(peer), now);
+                let reason = error.to_string();
+                return self.refuse(asked, Status::UpgradeRequired, "upgrade_required", &reason, io);
             }
         };
+        // At the door there are more places than this, so that a scrape finds one.
+        let sessions = self.shared.metrics.level(|shard| shard.active_connections.get());
+        if usize::try_from(sessions).is_ok_and(|sessions| sessions >= self.shared.limits.sessions_max) {
+            self.connect_failed(ConnectError::Limit, Some(peer), now);
+            return io.reset(conn);
+        }
         let deflate = match extension::accept(request.headers("sec-websocket-extensions")) {
             Ok(deflate) => deflate.filter(|_| self.shared.deflate),
             Err(error) => {
-                self.metrics.connect_error(ConnectError::Protocol);
-                return refuse(conn, 400, "bad_request", &error.to_string(), io);
+                self.connect_failed(ConnectError::Protocol, Some(peer), now);
+                return self.refuse(asked, Status::BadRequest, "bad_request", &error.to_string(), io);
             }
         };
         let claims = match self.claims(request, io) {
             Ok(claims) => claims,
             Err(error) => {
-                self.metrics.connect_error(ConnectError::Auth);
-                self.metrics.token_validation(Err(error));
-                return refuse(conn, 401, "unauthorized", &error.to_string(), io);
+                self.auth_failed(error, peer, now);
+                return self.refuse(asked, Status::Unauthorized, "unauthorized", &error.to_string(), io);
             }
         };
-        self.metrics.token_validation(Ok(()));
-        if let Some(out) = io.send(conn) {
-            handshake::write_accepted_with(out, &accept, deflate);
-        }
         let expires = self.shared.at_wall_ms(self.verifier.end_ms(&claims));
-        let (user, device): (Arc<str>, Arc<str>) = (claims.sub.into(), claims.device.into());
-        let resume = request.query("resume").and_then(|seq| seq.parse().ok());
+        let user: Arc<str> = claims.sub.into();
+        let device = self.names.shared(&claims.device, &self.hasher);
+        let resume = resume(request);
         let session = SessionRef { shard: io.shard(), conn };
         self.conns[conn.index as usize] = Conn::Attaching(Box::new(Attaching {
-            conn,
             user: Arc::clone(&user),
             expires,
             deflate,
+            protocol: handshake::select_protocol(request, SUBPROTOCOL),
+            asked: *asked,
+            accept,
             parked: Vec::new(),
         }));
-        io.post(self.home(&user, io), Mail::Attach { user, device, session, resume });
+        let since = io.now();
+        io.post(self.home(&user, io), Mail::Attach { user, device, session, resume, since });
+    }
+
+    fn auth_failed(&mut self, error: TokenError, peer: SocketAddr, now: Time) {
+        self.metrics.connect_error(ConnectError::Auth);
+        self.journal.say(Event::AuthFailed, now, "a token was refused", |record| {
+            record.text("error", error.to_string()).text("remote_addr", peer.to_string())
+        });
     }
 
     fn claims(&self, request: &Request<'_>, io: &Io<Mail>) -> Result<Claims, TokenError> {
-        let token = match request.header("authorization").and_then(bearer) {
-            Some(token) => Token::from(token),
-            None => request.query("token").ok_or(TokenError::Missing)?.into(),
-        };
-        self.verifier.verify(&token, self.shared.wall_ms(io.now()))
+        let (method, token) = credentials(request);
+        let wall_ms = self.shared.wall_ms(io.now());
+        let claims = token.ok_or(TokenError::Missing).and_then(|token| self.verifier.verify(&token, wall_ms));
+        self.metrics.authenticated(method, claims.as_ref().map(|_| ()).map_err(|error| *error));
+        claims
     }
 
-    fn fault_request(&mut self, conn: ConnId, request: &Request<'_>, io: &mut Io<Mail>) {
-        let Some(Conn::Http { is_loopback, .. }) = self.conn_mut(conn) else { return };
-        if !*is_loopback || !self.shared.test_faults {
+    pub(super) fn fault_request(&mut self, asked: &Asked, request: &Request<'_>, io: &mut Io<Mail>) {
+        if !asked.peer.ip().is_loopback() || !self.shared.test_faults {
             let reason = "start the gateway with --enable-test-faults and ask from the same machine";
-            return respond_error(conn, 403, "test_faults_off", reason, io);
+            return self.respond_error(asked, Status::Forbidden, "test_faults_off", reason, io);
         }
         let is_latency = request.path() == "/test/latency";
         let change = match request.method {
@@ -236,10 +172,11 @@ impl Shard {
         };
         match change {
             Ok(change) => {
-                let asking = Asking { conn, change, is_latency, answers: Vec::new(), shards: io.shards() };
-                self.ask_all_shards(conn, asking, io);
+                let shards = io.shards();
+                let asking = Asking { asked: *asked, change, is_latency, answers: Vec::new(), shards };
+                self.ask_all_shards(asking, io);
             }
-            Err(reason) => respond_error(conn, 400, "bad_fault", &reason, io),
+            Err(reason) => self.respond_error(asked, Status::BadRequest, "bad_fault", &reason, io),
         }
     }
 
@@ -277,7 +214,9 @@ impl Shard {
     /// All shards have answered: says what is in force, and on how many of them.
     pub(super) fn answer_fault_request(&mut self, conn: ConnId, io: &mut Io<Mail>) {
         let Some(Conn::Asking(asking)) = self.conn_mut(conn).map(std::mem::take) else { return };
-        self.conns[conn.index as usize] = Conn::Http { conn, is_loopback: true, requested: Some(io.now()) };
+        let begun = Some(asking.asked.begun);
+        let http = Http { conn, peer: asking.asked.peer, requested: Some(io.now()), begun };
+        self.conns[conn.index as usize] = Conn::Http(Box::new(http));
         let describe = |faults: &Faults| -> Option<serde_json::Value> {
             if asking.is_latency {
                 let latency = faults.latency?;
@@ -297,9 +236,30 @@ impl Shard {
             "shards_in_force": in_force.len(),
             "shards": asking.shards,
         });
-        respond(conn, 200, "application/json", format!("{body}\n").as_bytes(), io);
+        let body = format!("{body}\n");
+        self.respond(&asking.asked, Status::Ok, "application/json", body.as_bytes(), io);
+        if !asking.asked.keeps_alive {
+            return io.close(conn);
+        }
         io.show_again(conn);
     }
+}
+
+/// How a client says who it is, and its token.
+fn credentials<'a>(request: &Request<'a>) -> (AuthMethod, Option<Token<'a>>) {
+    if let Some(token) = request.header("authorization").and_then(bearer) {
+        return (AuthMethod::Header, Some(Token::from(token)));
+    }
+    match request.query("token") {
+        Some(token) => (AuthMethod::Query, Some(token.into())),
+        None => (AuthMethod::None, None),
+    }
+}
+
+/// What the client says that it has processed, if it says of which life of its session.
+fn resume(request: &Request<'_>) -> Option<Resume> {
+    let seq = request.query("resume")?.parse().ok()?;
+    Some(Resume { epoch: request.query("epoch")?.parse().ok()?, seq })
 }
 
 /// The token of an Authorization header, if it is of that scheme; a scheme's case does not count (RFC 9110).

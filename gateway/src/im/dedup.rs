@@ -24,12 +24,31 @@ struct Seen {
 }
 
 /// The last ids of one session, as 64-bit keyed hashes: bounded in number and in time. Owns nothing until the first id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dedup {
     seen: VecDeque<Seen>,
 }
 
 impl Dedup {
+    pub(crate) const NEW: Dedup = Dedup { seen: VecDeque::new() };
+
+    /// Whether no id is remembered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// Forgets ids older than `window`.
+    pub(crate) fn forget(&mut self, now: Time, window: Duration) {
+        while self.seen.front().is_some_and(|seen| now.since(seen.at) > window) {
+            self.seen.pop_front();
+        }
+    }
+
+    /// Ids remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.seen.len()
+    }
+
     /// Whether `id` was seen within `window`.
     pub(crate) fn look_up(
         &mut self,
@@ -39,9 +58,7 @@ impl Dedup {
         window: Duration,
     ) -> Repetition {
         let hash = hasher.hash_one(id);
-        while self.seen.front().is_some_and(|seen| now.since(seen.at) > window) {
-            self.seen.pop_front();
-        }
+        self.forget(now, window);
         match self.seen.iter().find(|seen| seen.hash == hash) {
             None => Repetition::New,
             Some(seen) if seen.is_undecided => Repetition::Undecided,
@@ -82,7 +99,7 @@ mod tests {
     #[test]
     fn remembers_within_its_bounds() {
         let hasher = SeededState::with_seeds(1, 2, 3, 4);
-        let mut dedup = Dedup::default();
+        let mut dedup = Dedup::NEW;
         let mut seen = |id: &str, second: u64| {
             let now = Time(second * 1_000_000_000);
             let is_new = dedup.look_up(id, now, &hasher, Duration::from_secs(10)) == Repetition::New;
@@ -100,7 +117,7 @@ mod tests {
     #[test]
     fn is_undecided_until_it_is_concluded() {
         let hasher = SeededState::with_seeds(1, 2, 3, 4);
-        let mut dedup = Dedup::default();
+        let mut dedup = Dedup::NEW;
         let look_up = |dedup: &mut Dedup| dedup.look_up("a", Time(1), &hasher, Duration::from_secs(10));
         dedup.remember("a", Time(0), &hasher, 2, true);
         assert_eq!(look_up(&mut dedup), Repetition::Undecided);

@@ -3,15 +3,14 @@
 //! What a step wants kept leaves in one piece of mail with a ticket; who waits for it stands in line here until the answer comes.
 //! Without a store none of this exists, and messages take the way they always took.
 
-use super::delivery::Session;
+use super::fanout::Blocked;
 use super::groups::Part;
 use super::mail::{Mail, SessionRef};
-use super::owed::Owed;
+use super::open::Session;
 use super::persist::{Debt, Op, Recipients, SHARD_MASK, number_at};
-use super::protocol::{self, Message, Refusal};
-use super::session::SessionState;
+use super::protocol::{Message, Refusal};
+use super::routes::Origin;
 use super::shard::Shard;
-use super::{Map, SeededState};
 use crate::metrics::Kind;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,9 +35,6 @@ pub(super) struct Durable {
     ready: VecDeque<Waiting>,
     number_last: u64,
     has_failed: bool,
-    /// Sessions whose connection is gone and whose last messages are not kept yet. They go home when these are, so that the
-    /// device's next messages, on whatever shard, cannot overtake them.
-    lingering: Map<ConnId, Lingering>,
 }
 
 /// What goes on when it is kept.
@@ -69,15 +65,8 @@ enum Waiting {
     },
 }
 
-#[derive(Debug)]
-struct Lingering {
-    user: Arc<str>,
-    state: Box<SessionState>,
-    unconfirmed: u32,
-}
-
 impl Durable {
-    pub(super) fn new(number_max: u64, hasher: SeededState) -> Durable {
+    pub(super) fn new(number_max: u64) -> Durable {
         Durable {
             ops: Vec::new(),
             is_awaited: false,
@@ -86,13 +75,17 @@ impl Durable {
             ready: VecDeque::new(),
             number_last: number_max,
             has_failed: false,
-            lingering: Map::with_hasher(hasher),
         }
     }
 
     /// Whether the store has stopped working; nothing is accepted any more.
     pub(super) fn has_failed(&self) -> bool {
         self.has_failed
+    }
+
+    /// Whether something is kept that cannot go on yet, because another shard has fallen behind.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Whether there is something to post.
@@ -114,6 +107,16 @@ impl Durable {
         self.number_last
     }
 
+    /// Deliveries in mail that waits for the store.
+    pub(super) fn deliveries_held(&self) -> usize {
+        let waiting = self.waiting.iter().map(|(_, waiting)| waiting).chain(&self.ready);
+        let deliveries = |waiting: &Waiting| match waiting {
+            Waiting::Mail { mail, .. } => mail.deliveries(),
+            _ => 0,
+        };
+        waiting.map(deliveries).sum()
+    }
+
     fn wait(&mut self, op: Op, waiting: Waiting) {
         self.ops.push(op);
         self.is_awaited = true;
@@ -133,7 +136,7 @@ impl Shard {
     }
 
     /// Accepts a message to a user: it goes on its way when it is kept, or at once where there is no store.
-    /// True: confirm it now.
+    /// True: it is on its way, confirm it now. False: [`Shard::confirm`] will be called.
     pub(super) fn accept(
         &mut self,
         session: &mut Session,
@@ -145,9 +148,14 @@ impl Shard {
         self.check_store(io)?;
         let message = Arc::new(message);
         let Some(durable) = &mut self.durable else {
-            self.route(to, message, 0, io)?;
-            return Ok(true);
+            let origin = || Origin::Session { conn: session.conn, id: id.into() };
+            let shards = self.route(to, message, 0, origin, io)?;
+            session.state.sent_to |= shards.unwrap_or_default();
+            return Ok(shards.is_some());
         };
+        if self.routes.is_full(to) {
+            return Err(Refusal::Overloaded);
+        }
         let to: Arc<str> = to.into();
         let op = Op::Accept {
             message: Arc::clone(&message),
@@ -156,7 +164,6 @@ impl Shard {
             id: id.into(),
         };
         durable.wait(op, Waiting::Direct { conn: session.conn, id: id.into(), to, message });
-        session.unconfirmed += 1;
         Ok(false)
     }
 
@@ -284,14 +291,20 @@ impl Shard {
         while let Some(waiting) = self.durable.as_mut().and_then(|durable| durable.ready.pop_front()) {
             match waiting {
                 Waiting::Direct { conn, id, to, message } => {
-                    if self.route(&to, Arc::clone(&message), 0, io).is_err() {
-                        let waiting = Waiting::Direct { conn, id, to, message };
-                        if let Some(durable) = &mut self.durable {
-                            durable.ready.push_front(waiting);
+                    let origin = || Origin::Session { conn, id: id.clone() };
+                    match self.route(&to, Arc::clone(&message), 0, origin, io) {
+                        Ok(Some(shards)) => self.confirm(conn, &id, Ok(shards), io),
+                        Ok(None) => {}
+                        // What is kept must not wait here for a route: what the route waits for may stand behind it.
+                        Err(Blocked::Parked) if self.routes.park(&to, &message, 0, origin) => {}
+                        Err(_) => {
+                            let waiting = Waiting::Direct { conn, id, to, message };
+                            if let Some(durable) = &mut self.durable {
+                                durable.ready.push_front(waiting);
+                            }
+                            break;
                         }
-                        break;
                     }
-                    self.confirm(conn, &id, Ok(()), io);
                 }
                 Waiting::Group { session, id, from, message, parts } => {
                     self.hand_out(session, from, id, &message, parts, io);
@@ -313,7 +326,7 @@ impl Shard {
         match waiting {
             Waiting::Direct { conn, id, .. } => self.confirm(conn, &id, Err(refusal), io),
             Waiting::Group { session, id, parts, .. } => {
-                self.fanned_out(parts.iter().map(|part| part.members.len()).sum());
+                self.end_outstanding(parts.iter().map(|part| part.members.len()).sum());
                 let outcome = Err(refusal);
                 io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome });
             }
@@ -324,66 +337,6 @@ impl Shard {
             // What was confirmed earlier can still be delivered.
             Waiting::Mail { shard, mail } => io.post(shard, *mail),
         }
-    }
-
-    /// Tells the sender what became of a message, and remembers its id or not.
-    pub(super) fn confirm(
-        &mut self,
-        conn: ConnId,
-        id: &str,
-        outcome: Result<(), Refusal>,
-        io: &mut Io<Mail>,
-    ) {
-        let hasher = self.hasher.clone();
-        let mut is_open = false;
-        if let Some(open) = self.open_mut(conn) {
-            let session = &mut open.session;
-            session.state.dedup.conclude(id, &hasher, outcome.is_ok());
-            session.unconfirmed = session.unconfirmed.saturating_sub(1);
-            is_open = true;
-        }
-        if is_open {
-            match outcome {
-                Ok(()) => self.write(conn, io, |out| protocol::write_sent(out, id)),
-                Err(refusal) => self.refuse_frame(conn, Some(id), refusal, io),
-            }
-        }
-        let Some(durable) = &mut self.durable else { return };
-        let Some(lingering) = durable.lingering.get_mut(&conn) else { return };
-        lingering.state.dedup.conclude(id, &hasher, outcome.is_ok());
-        lingering.unconfirmed = lingering.unconfirmed.saturating_sub(1);
-        if lingering.unconfirmed == 0
-            && let Some(Lingering { user, state, .. }) = durable.lingering.remove(&conn)
-        {
-            self.go_home(conn, user, state, io);
-        }
-    }
-
-    /// A session has ended: its state goes home, now or when its last messages are kept.
-    pub(super) fn linger_or_go_home(&mut self, session: Session, io: &mut Io<Mail>) {
-        let Session { conn, user, state, unconfirmed, .. } = session;
-        match &mut self.durable {
-            Some(durable) if unconfirmed > 0 => {
-                // Counted as in flight here until it is counted at home.
-                durable.lingering.insert(conn, Lingering { user, state, unconfirmed });
-            }
-            _ => self.go_home(conn, user, state, io),
-        }
-    }
-
-    fn go_home(&mut self, conn: ConnId, user: Arc<str>, state: Box<SessionState>, io: &mut Io<Mail>) {
-        self.metrics.in_flight.add(-(state.owed() as i64));
-        let session = SessionRef { shard: io.shard(), conn };
-        io.post(self.home(&user, io), Mail::Detached { user, session, state });
-    }
-
-    /// Gives a delivery for a session that lingers to it. `Err`: there is none.
-    pub(super) fn deliver_to_lingering(&mut self, conn: ConnId, owed: Owed) -> Result<(), Owed> {
-        let lingering = self.durable.as_mut().and_then(|durable| durable.lingering.get_mut(&conn));
-        let Some(lingering) = lingering else { return Err(owed) };
-        lingering.state.waiting.push_back(owed);
-        self.metrics.in_flight.add(1);
-        Ok(())
     }
 
     /// The number that a message accepted now is kept under; 0 where nothing is kept.

@@ -7,9 +7,12 @@ use super::groups::Part;
 use super::mail::{Mail, SessionRef};
 use super::owed::Owed;
 use super::protocol::{Message, Refusal};
+use super::routes::Origin;
 use super::shard::Shard;
+use super::{Map, SeededState};
 use crate::metrics::{FANOUT_BOUNDS, FailReason, Kind};
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use wire::shard::{Io, ShardIndex};
 
@@ -17,14 +20,27 @@ use wire::shard::{Io, ShardIndex};
 const PORTION: usize = 1024;
 
 /// What one shard has to do with group messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fanouts {
     /// For members at home here, oldest first: order within a group is the order of acceptance.
     queue: VecDeque<Fanout>,
-    /// Another shard is behind; try again when the next step comes.
+    /// Another shard is behind; try again in a moment.
     blocked: bool,
     /// Deliveries that groups at home here have handed out and whose homes have not worked off.
     outstanding: usize,
+    /// Messages of groups at home here that have not gone to all members, by their numbers.
+    unconfirmed: Map<u64, Unconfirmed>,
+    /// The last number given to one.
+    number: u64,
+}
+
+/// A group message that its sender does not know to be accepted.
+#[derive(Debug)]
+struct Unconfirmed {
+    session: SessionRef,
+    id: Box<str>,
+    /// Members it has not gone to.
+    left: usize,
 }
 
 /// One message for members at home here.
@@ -36,7 +52,11 @@ struct Fanout {
     members: Arc<[Arc<str>]>,
     /// The number of the first of them among all recipients.
     first: u32,
+    /// The message's number at the group's home.
+    number: u64,
     next: usize,
+    /// Members whose route is being asked for.
+    parked: usize,
 }
 
 /// Why a message could not be routed now.
@@ -55,9 +75,24 @@ impl From<Blocked> for Refusal {
 }
 
 impl Fanouts {
+    pub(super) fn new(hasher: SeededState) -> Fanouts {
+        Fanouts {
+            queue: VecDeque::new(),
+            blocked: false,
+            outstanding: 0,
+            unconfirmed: Map::with_hasher(hasher),
+            number: 0,
+        }
+    }
+
     /// Whether there is work that the next step can do.
     pub(super) fn has_work(&self) -> bool {
         !self.queue.is_empty() && !self.blocked
+    }
+
+    /// Whether there is work that waits for another shard.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.queue.is_empty() && self.blocked
     }
 }
 
@@ -91,7 +126,8 @@ impl Shard {
         }
     }
 
-    /// Hands an accepted message to the homes of the group's members, and confirms it.
+    /// Hands an accepted message to the homes of the group's members. It is confirmed when it has gone to each of them: from then on
+    /// it is owed to whoever is connected.
     pub(super) fn hand_out(
         &mut self,
         session: SessionRef,
@@ -101,13 +137,16 @@ impl Shard {
         parts: Vec<Part>,
         io: &mut Io<Mail>,
     ) {
+        self.fanouts.number += 1;
+        let fanout = self.fanouts.number;
+        let left = parts.iter().map(|part| part.members.len()).sum();
+        self.fanouts.unconfirmed.insert(fanout, Unconfirmed { session, id, left });
         let mut next = 0;
         for Part { home, members } in parts {
             let (from, message, first) = (Arc::clone(&from), Arc::clone(message), next);
             next += members.len() as u32;
-            io.post(home, Mail::FanOut { from, message, members, first });
+            io.post(home, Mail::FanOut { from, message, members, first, fanout });
         }
-        io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome: Ok(()) });
     }
 
     fn group_parts(&mut self, group: &str, from: &str, io: &Io<Mail>) -> Result<Vec<Part>, Refusal> {
@@ -128,13 +167,26 @@ impl Shard {
         message: Arc<Message>,
         members: Arc<[Arc<str>]>,
         first: u32,
+        number: u64,
     ) {
         self.metrics.fanout_backlog.add(members.len() as i64);
-        self.fanouts.queue.push_back(Fanout { group_home, from, message, members, first, next: 0 });
+        let fanout = Fanout { group_home, from, message, members, first, number, next: 0, parked: 0 };
+        self.fanouts.queue.push_back(fanout);
     }
 
-    /// The members' home has worked off so many.
-    pub(super) fn fanned_out(&mut self, members: usize) {
+    /// A message has gone to so many more members.
+    pub(super) fn fanned_out(&mut self, fanout: u64, members: usize, io: &mut Io<Mail>) {
+        self.end_outstanding(members);
+        let Entry::Occupied(mut unconfirmed) = self.fanouts.unconfirmed.entry(fanout) else { return };
+        unconfirmed.get_mut().left -= members;
+        if unconfirmed.get().left == 0 {
+            let Unconfirmed { session, id, .. } = unconfirmed.remove();
+            io.post(session.shard, Mail::GroupSent { conn: session.conn, id, outcome: Ok(()) });
+        }
+    }
+
+    /// So many deliveries are no longer under way.
+    pub(super) fn end_outstanding(&mut self, members: usize) {
         self.fanouts.outstanding = self.fanouts.outstanding.saturating_sub(members);
     }
 
@@ -149,7 +201,8 @@ impl Shard {
                 self.fanouts.queue.push_front(fanout);
                 break;
             }
-            io.post(fanout.group_home, Mail::FannedOut(fanout.members.len()));
+            let (number, members) = (fanout.number, fanout.members.len() - fanout.parked);
+            io.post(fanout.group_home, Mail::FannedOut { fanout: number, members });
         }
         self.metrics.fanout_backlog.add(-(served as i64));
     }
@@ -160,8 +213,10 @@ impl Shard {
         for member in fanout.members.iter().skip(begin).take(portion) {
             if *member != fanout.from {
                 let recipient = fanout.first + fanout.next as u32;
-                match self.route(member, Arc::clone(&fanout.message), recipient, io) {
-                    Ok(()) => {}
+                let origin = || Origin::Group { home: fanout.group_home, fanout: fanout.number };
+                match self.route(member, Arc::clone(&fanout.message), recipient, origin, io) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => fanout.parked += 1,
                     Err(Blocked::Congested) => {
                         self.fanouts.blocked = true;
                         break;
@@ -170,6 +225,7 @@ impl Shard {
                     Err(Blocked::Parked) => {
                         self.metrics.accepted.increment();
                         let owed = Owed::new(Arc::clone(&fanout.message), recipient, 1);
+                        self.journal.lost(member, &owed, FailReason::QueueFull, io.now());
                         self.fail(Kind::Group, FailReason::QueueFull, owed.debt());
                     }
                 }

@@ -1,11 +1,12 @@
 //! What a client may cost: time for a head or a message to become complete, control frames, empty fragments, unread answers.
 //!
 //! Deadlines run over the whole head or message and not from byte to byte: a client that sends one byte a second (slowloris)
-//! gains nothing by it. Nothing here allocates; a session carries one [`Guard`].
+//! gains nothing by it. A session carries one [`Guard`].
 
-use super::delivery::Session;
-use super::limits::Bucket;
+use super::limits::{Bucket, Rate};
 use super::mail::Mail;
+use super::open::Session;
+use super::rare::{Part, Rare};
 use super::shard::{Shard, Timer, timer_key};
 use crate::config::Limits;
 use crate::metrics::CloseReason;
@@ -19,11 +20,14 @@ const EMPTY_PARTS_MAX: usize = 1024;
 /// Close code for what breaks no rule of WebSocket and is refused all the same (RFC 6455 section 7.4.1).
 const POLICY_VIOLATION: u16 = 1008;
 
-/// What a session remembers of its client's conduct.
+/// What a session remembers of its client: nothing, while whole messages come and none is limited.
 #[derive(Debug, Default)]
-pub(super) struct Guard {
+pub(super) struct Guard(Rare<Conduct>);
+
+#[derive(Debug)]
+struct Conduct {
     /// Frames that ask for something.
-    pub(super) messages: Bucket,
+    messages: Bucket,
     /// Pings and pongs.
     control: Bucket,
     /// When the message or frame under way began; zero: none is.
@@ -61,44 +65,88 @@ impl Offence {
     }
 }
 
+impl Part for Conduct {
+    const NEW: Conduct = Conduct {
+        messages: Bucket::FULL,
+        control: Bucket::FULL,
+        begun: Time(0),
+        parts: 0,
+        completed: false,
+        timer: false,
+    };
+    const IDLE: &'static Conduct = &Self::NEW;
+
+    fn is_idle(&self, now: Time) -> bool {
+        let is_under_way = self.begun != Time(0) || self.parts > 0 || self.timer;
+        !is_under_way && self.messages.is_full(now) && self.control.is_full(now)
+    }
+}
+
 impl Guard {
+    /// Nothing has happened for a while: gives up what need not be remembered.
+    pub(super) fn rest(&mut self, now: Time) {
+        self.0.rest(now);
+    }
+
+    /// Whether one more frame may ask for something.
+    pub(super) fn has_message(&self, rate: Option<Rate>, now: Time) -> bool {
+        self.0.messages.has(rate, now)
+    }
+
+    /// One more frame has asked for something.
+    pub(super) fn take_message(&mut self, rate: Option<Rate>, now: Time) {
+        if rate.is_some() {
+            self.0.messages.take(rate, now);
+        }
+    }
+
     /// One frame has come.
     pub(super) fn frame(&mut self, event: &Event<'_>, limits: &Limits, now: Time) -> Result<(), Offence> {
         match event {
-            Event::Ping(_) | Event::Pong(_) if !self.control.take(limits.control_frames, now) => {
+            Event::Ping(_) | Event::Pong(_) if !self.0.control.take(limits.control_frames, now) => {
                 return Err(Offence::ControlFrames);
             }
             Event::Ping(_) | Event::Pong(_) | Event::Close(_) => {}
-            Event::Fragment if self.parts as usize >= limits.frame_bytes_max + EMPTY_PARTS_MAX => {
+            Event::Fragment if self.0.parts as usize >= limits.frame_bytes_max + EMPTY_PARTS_MAX => {
                 return Err(Offence::Fragments);
             }
-            Event::Fragment => self.parts += 1,
-            Event::Text(_) | Event::Binary(_) => (self.parts, self.completed) = (0, true),
+            Event::Fragment => self.0.parts += 1,
+            Event::Text(_) | Event::Binary(_) if self.0.is_held() => {
+                (self.0.parts, self.0.completed) = (0, true);
+            }
+            Event::Text(_) | Event::Binary(_) => {}
         }
         Ok(())
     }
 
     /// `taken` bytes were read and `left` are the beginning of a header or a control frame. Gives when a timer must look, if none will.
     fn input_taken(&mut self, taken: usize, left: usize, limits: &Limits, now: Time) -> Option<Time> {
-        let completed = std::mem::take(&mut self.completed);
-        if self.parts == 0 && left == 0 {
-            self.begun = Time(0);
+        if left == 0 && !self.0.is_held() {
+            return None;
+        }
+        let conduct = &mut *self.0;
+        let completed = std::mem::take(&mut conduct.completed);
+        if conduct.parts == 0 && left == 0 {
+            conduct.begun = Time(0);
             return None;
         }
         // What was under way before has been completed, and something else begun.
-        let is_another = completed || (self.parts == 0 && taken > 0);
-        if is_another || self.begun == Time(0) {
-            self.begun = now;
+        let is_another = completed || (conduct.parts == 0 && taken > 0);
+        if is_another || conduct.begun == Time(0) {
+            conduct.begun = now;
         }
-        let is_looked_at = std::mem::replace(&mut self.timer, true);
-        (!is_looked_at).then(|| self.begun + limits.message_timeout)
+        let is_looked_at = std::mem::replace(&mut conduct.timer, true);
+        (!is_looked_at).then(|| conduct.begun + limits.message_timeout)
     }
 
     /// The timer has fired: gives when to look again, if anything is under way.
     fn look(&mut self, limits: &Limits, now: Time) -> Result<Option<Time>, Offence> {
-        self.timer = self.begun != Time(0);
-        match self.begun + limits.message_timeout {
-            _ if !self.timer => Ok(None),
+        if !self.0.is_held() {
+            return Ok(None);
+        }
+        self.0.timer = self.0.begun != Time(0);
+        match self.0.begun + limits.message_timeout {
+            _ if !self.0.timer => Ok(None),
             until if until <= now => Err(Offence::Unfinished),
             until => Ok(Some(until)),
         }

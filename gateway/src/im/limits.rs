@@ -4,7 +4,7 @@
 //! again (the virtual scheduling form of ATM's generic cell rate algorithm, ITU-T I.371). So a connection's bucket is eight
 //! bytes, and a user's, which several shards take from, one atomic: no lock, no hop to the user's home.
 
-use super::delivery::Session;
+use super::open::Session;
 use super::protocol::{self, Parsed, Refusal, Request};
 use super::shard::Shard;
 use crate::metrics::LimitScope;
@@ -46,6 +46,13 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
+    pub(super) const FULL: Bucket = Bucket { full_at: 0 };
+
+    /// Whether it is like one that was never taken from.
+    pub(super) fn is_full(self, now: Time) -> bool {
+        self.full_at <= now.0
+    }
+
     /// Takes one event out. False: none is left. Without a `rate` there is always one.
     pub(super) fn take(&mut self, rate: Option<Rate>, now: Time) -> bool {
         let Some(rate) = rate else { return true };
@@ -55,7 +62,7 @@ impl Bucket {
     }
 
     /// Whether [`Bucket::take`] would find one.
-    fn has(self, rate: Option<Rate>, now: Time) -> bool {
+    pub(super) fn has(self, rate: Option<Rate>, now: Time) -> bool {
         rate.is_none_or(|rate| rate.take(self.full_at, now).is_some())
     }
 }
@@ -90,7 +97,7 @@ impl Shard {
                 Err((id, Refusal::RateLimited))
             };
             // Looked at before the user's bucket and taken after it, so that a refusal by either costs nothing in the other.
-            if !session.guard.messages.has(limits.messages, now) {
+            if !session.guard.has_message(limits.messages, now) {
                 return limited(LimitScope::Connection);
             }
             if let (Some(rate), Some(bucket)) = (limits.user_messages, &session.state.user_bucket)
@@ -98,7 +105,7 @@ impl Shard {
             {
                 return limited(LimitScope::User);
             }
-            session.guard.messages.take(limits.messages, now);
+            session.guard.take_message(limits.messages, now);
             self.metrics.rate_allowed.increment();
         }
         match frame {

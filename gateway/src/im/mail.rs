@@ -4,12 +4,13 @@ use super::faults::{Change, Faults};
 use super::owed::Owed;
 use super::persist::Op;
 use super::protocol::{Message, Refusal};
-use super::session::SessionState;
+use super::session::{Resume, SessionState};
 use crate::auth::Verifier;
+use crate::log::Record;
 use rustls::ServerConfig;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::shard::{ConnId, ShardIndex};
+use wire::time::Time;
 
 /// A session, wherever it lives. Never means another session: connection ids are not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +33,11 @@ pub enum Mail {
         /// Its new session.
         session: SessionRef,
         /// Deliveries up to this number arrived before, says the client.
-        resume: Option<u64>,
+        resume: Option<Resume>,
+        /// When it asked for the upgrade.
+        since: Time,
     },
-    /// To the session's shard: the session may begin, with this state and these queued messages.
+    /// To the session's shard: the session may begin, with this state and all that the device is owed.
     Attached {
         /// The connection that asked.
         conn: ConnId,
@@ -42,10 +45,8 @@ pub enum Mail {
         user: Arc<str>,
         /// The device.
         device: Arc<str>,
-        /// State of the device's last session, or a fresh one.
-        state: Box<SessionState>,
-        /// The user's offline queue, oldest first.
-        queued: VecDeque<Owed>,
+        /// State of the device's last session, or a fresh one; the user's offline queue is the end of what waits in it.
+        state: SessionState,
         /// Whether the user has other connected devices.
         several: bool,
     },
@@ -58,7 +59,7 @@ pub enum Mail {
         /// The session that ended.
         session: SessionRef,
         /// Its state.
-        state: Box<SessionState>,
+        state: SessionState,
     },
     /// To the user's home: where are this user's sessions?
     WhereIs(Arc<str>),
@@ -150,10 +151,17 @@ pub enum Mail {
         members: Arc<[Arc<str>]>,
         /// The number of the first of them among all recipients.
         first: u32,
+        /// The message's number at the group's home.
+        fanout: u64,
     },
-    /// To the group's home: so many members have been served.
-    FannedOut(usize),
-    /// To the sender's shard: the group's home has taken responsibility, or refuses.
+    /// To the group's home: the message has gone to so many more members.
+    FannedOut {
+        /// The message's number there.
+        fanout: u64,
+        /// How many.
+        members: usize,
+    },
+    /// To the sender's shard: the message has gone to all members, or is refused.
     GroupSent {
         /// The sender's connection.
         conn: ConnId,
@@ -203,6 +211,8 @@ pub enum Mail {
         /// How many wait.
         waiting: usize,
     },
+    /// To the edge: what was said in a step.
+    Log(Vec<Record>),
     /// From the edge to every shard: take no new work.
     Drain,
     /// From the edge to every shard: close all sessions.
@@ -216,8 +226,7 @@ impl Mail {
     pub fn deliveries(&self) -> usize {
         match self {
             Mail::Deliver { .. } | Mail::Keep { .. } => 1,
-            Mail::Attached { state, queued, .. } => state.owed() + queued.len(),
-            Mail::Detached { state, .. } => state.owed(),
+            Mail::Attached { state, .. } | Mail::Detached { state, .. } => state.owed(),
             _ => 0,
         }
     }

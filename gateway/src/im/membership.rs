@@ -1,9 +1,10 @@
 //! Joining and leaving groups: asked by a session, decided by the group's home.
 
-use super::delivery::Session;
 use super::mail::{Mail, SessionRef};
+use super::open::Session;
 use super::protocol::{self, Refusal};
 use super::shard::Shard;
+use crate::metrics::Frame;
 use std::sync::Arc;
 use wire::shard::{ConnId, Io};
 
@@ -42,7 +43,10 @@ impl Shard {
         io: &mut Io<Mail>,
     ) {
         match outcome {
-            Ok(joined) => self.write(conn, io, |out| protocol::write_membership(out, joined, group)),
+            Ok(joined) => {
+                let frame = if joined { Frame::Joined } else { Frame::Left };
+                self.write(conn, frame, io, |out| protocol::write_membership(out, joined, group));
+            }
             Err(refusal) => self.refuse_frame(conn, None, refusal, io),
         }
     }

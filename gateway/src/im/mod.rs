@@ -19,33 +19,47 @@
 //! before a home lets a session begin or moves it, it makes every shard that holds the route forget it, and each such
 //! shard sends a *fence* along the old way. When all fences have come home, everything sent by the old route has been
 //! delivered or has come back, and the new route may be used.
+//!
+//! The same holds for senders: a device that comes back on another shard begins when its old shard has heard what became of its last
+//! messages (`lingering`), and fences have gone the ways that these took.
 
 mod connection;
 mod dedup;
 mod delivery;
+mod dispatch;
 mod durable;
 mod fanout;
 pub mod faults;
 mod groups;
 mod guard;
 mod held;
+mod http;
 pub mod image;
+mod journal;
 pub mod ledger;
 pub mod limits;
+mod lingering;
 mod loss;
 pub mod mail;
 mod membership;
+mod names;
+mod open;
 mod owed;
 pub mod persist;
 pub mod protocol;
+mod rare;
 pub mod records;
 mod recovery;
 mod registry;
 mod routes;
 mod session;
 mod shard;
+mod sizes;
+mod traced;
+mod user;
 
 pub use shard::{Shard, Shared, home_of};
+pub use sizes::Sizes;
 
 /// Keyed hashing that is the same in every run of the same seed, and not known to those who choose the names.
 pub(crate) type SeededState = ahash::RandomState;

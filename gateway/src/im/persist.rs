@@ -2,8 +2,8 @@
 //!
 //! A shard posts [`Mail::Persist`](super::mail::Mail::Persist) with a ticket and the operations of one step. The edge makes them
 //! durable in the order of each shard's tickets and answers with [`Mail::Persisted`](super::mail::Mail::Persisted): all up to a
-//! ticket are kept, or none after the last that was; then it is asked for nothing more. `store` does that on a disk; a simulation keeps them in memory and loses
-//! what it has not answered.
+//! ticket are kept, or none after the last that was; then it is asked for nothing more. `store` does that on a
+//! disk; a simulation on one that loses at a crash what was not synced.
 
 use super::protocol::Message;
 use std::sync::Arc;
@@ -130,4 +130,4 @@ pub fn number_at(wall_ns: u64) -> u64 {
 }
 
 /// The bits of a number that name the shard.
-pub(super) const SHARD_MASK: u64 = super::registry::SHARDS_MAX as u64 - 1;
+pub(super) const SHARD_MASK: u64 = super::user::SHARDS_MAX as u64 - 1;

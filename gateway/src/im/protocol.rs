@@ -1,7 +1,9 @@
 //! The frames of `im.v1`: text, one JSON object each. PROTOCOL.md describes them.
 
 use super::persist::Kept;
+use super::session::Epoch;
 use crate::metrics::Kind;
+use crate::trace::Place;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -9,6 +11,9 @@ use std::sync::OnceLock;
 use wire::time::Time;
 use wire::ws::deflate::{Deflater, PAYLOAD_BYTES_MIN};
 use wire::ws::extension::Deflate;
+
+/// The protocol's name in `Sec-WebSocket-Protocol`.
+pub const SUBPROTOCOL: &str = "im.v1";
 
 /// A frame from a client. Unknown fields are ignored, so that clients may be newer than the gateway.
 #[derive(Debug, Deserialize)]
@@ -223,6 +228,8 @@ pub struct Message {
     pub expires: Time,
     /// To a user or to a group.
     pub kind: Kind,
+    /// What its deliveries stand below in its trace; boxed, because few are traced.
+    trace: Option<Box<Place>>,
 }
 
 impl Message {
@@ -248,7 +255,7 @@ impl Message {
             body,
             "}",
         ]);
-        Message { tail, deflated: OnceLock::new(), number: 0, accepted, expires, kind }
+        Message { tail, deflated: OnceLock::new(), number: 0, accepted, expires, kind, trace: None }
     }
 
     /// What follows the head of the `message` frame, compressed by whichever shard asks first; `None` if that does not pay.
@@ -269,11 +276,27 @@ impl Message {
         Message { number, ..self }
     }
 
+    /// The same message in a trace.
+    pub(crate) fn traced(self, place: Option<Place>) -> Message {
+        Message { trace: place.map(Box::new), ..self }
+    }
+
+    /// What its deliveries stand below; `None`: it is not traced.
+    pub(crate) fn trace(&self) -> Option<Place> {
+        self.trace.as_deref().copied()
+    }
+
     /// A message as it was kept.
     pub(crate) fn recovered(kept: &Kept, accepted: Time, expires: Time) -> Message {
         let kind = if kept.is_group { Kind::Group } else { Kind::Direct };
         let (tail, deflated) = (kept.tail.clone(), OnceLock::new());
-        Message { tail, deflated, number: kept.number, accepted, expires, kind }
+        Message { tail, deflated, number: kept.number, accepted, expires, kind, trace: None }
+    }
+
+    /// The sender's id, as the client meant it.
+    pub(crate) fn id(&self) -> Option<String> {
+        let json = self.tail.strip_prefix(",\"id\":")?;
+        serde_json::Deserializer::from_str(json).into_iter().next()?.ok()
     }
 
     /// What follows the number in the frame that delivers it.
@@ -295,12 +318,19 @@ pub fn write_message_head(out: &mut Vec<u8>, seq: u64) {
 }
 
 /// Appends the payload of a `hello` frame.
-pub fn write_hello(out: &mut Vec<u8>, session: &str, node: &str, seq: u64, heartbeat_seconds: u64) {
+pub fn write_hello(
+    out: &mut Vec<u8>,
+    session: &str,
+    node: &str,
+    epoch: Epoch,
+    seq: u64,
+    heartbeat_seconds: u64,
+) {
     let (session, node) = (json_string(session), json_string(node));
     append(
         out,
         format_args!(
-            "{{\"type\":\"hello\",\"session\":{session},\"node\":{node},\"seq\":{seq},\"heartbeat\":{heartbeat_seconds}}}"
+            "{{\"type\":\"hello\",\"session\":{session},\"node\":{node},\"epoch\":\"{epoch}\",\"seq\":{seq},\"heartbeat\":{heartbeat_seconds}}}"
         ),
     );
 }
@@ -432,7 +462,7 @@ mod tests {
         let message = Message::new("\"m\\\"1\"", "al \"x\"", 5, "{\"k\":1}", Time(0), Time(9), Kind::Direct);
         for write in [
             |out: &mut Vec<u8>, m: &Message| write_message(out, 3, m),
-            |out: &mut Vec<u8>, _: &Message| write_hello(out, "al/phone", "n\"1", 3, 30),
+            |out: &mut Vec<u8>, _: &Message| write_hello(out, "al/phone", "n\"1", Epoch(7), 3, 30),
             |out: &mut Vec<u8>, _: &Message| write_sent(out, "\"m-1\""),
             |out: &mut Vec<u8>, _: &Message| write_membership(out, true, "dev"),
             |out: &mut Vec<u8>, _: &Message| write_error(out, None, Refusal::UnknownType),

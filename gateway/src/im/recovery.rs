@@ -5,8 +5,9 @@ use super::mail::{Mail, SessionRef};
 use super::owed::Owed;
 use super::persist::{Op, Recovered, RecoveredUser};
 use super::protocol::Message;
-use super::registry::{Device, DeviceState, Registry, signed};
-use super::session::SessionState;
+use super::rare::Rare;
+use super::registry::{Registry, signed};
+use super::user::{Away, Device, DeviceState};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,25 +117,27 @@ impl Registry {
                 self.duties.settle(&message);
             }
         }
-        let record = self.users.entry(Arc::clone(&user.name)).or_default();
         for device in &user.devices {
-            let mut state = SessionState { seq: self.seq_first, waiting: owed.clone(), ..Default::default() };
+            let mut state = self.new_session(&user.name);
+            state.owe(owed.clone());
             for (id, wall_ns) in &device.sent {
                 let at = clock.at(*wall_ns);
-                state.dedup.remember(id, at, clock.hasher, self.limits.dedup_ids, false);
+                state.queues.dedup.remember(id, at, clock.hasher, self.limits.dedup_ids, false);
             }
             self.metrics.in_flight.add(signed(state.owed()));
-            let state = DeviceState::Detached { state: Box::new(state), since: clock.now };
-            record.devices.push(Device {
+            let state = DeviceState::Detached(Box::new(Away { state, since: clock.now }));
+            let record = self.users.entry(Arc::clone(&user.name)).or_default();
+            record.add(Device {
                 name: Arc::clone(&device.name),
                 session: NO_SESSION,
+                since: Time(0),
                 state,
-                returned: Vec::new(),
+                returned: Rare::default(),
             });
         }
         if user.devices.is_empty() {
             self.queued += owed.len();
-            record.offline = owed;
+            self.users.entry(Arc::clone(&user.name)).or_default().rest.offline = owed;
         }
     }
 }

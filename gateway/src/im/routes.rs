@@ -6,6 +6,7 @@ use super::{Map, SeededState};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use wire::shard::{ConnId, ShardIndex};
 
 /// Users asked for at once; beyond it the homes do not keep up.
 const ASKED_MAX: usize = 64 * 1024;
@@ -23,11 +24,39 @@ pub(crate) enum Route {
     Full,
 }
 
+/// Who is to know that a message that waited for its route has gone.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// A session of this shard.
+    Session {
+        /// Its connection.
+        conn: ConnId,
+        /// The sender's id, JSON text.
+        id: Box<str>,
+    },
+    /// A group's home.
+    Group {
+        /// The shard.
+        home: ShardIndex,
+        /// The group message's number there.
+        fanout: u64,
+    },
+}
+
+/// A message that waits for its route.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) message: Arc<Message>,
+    /// Which of its recipients the user is.
+    pub(crate) recipient: u32,
+    pub(crate) origin: Origin,
+}
+
 /// The route cache of one shard.
 #[derive(Debug)]
 pub(crate) struct Routes {
     known: LruCache<Arc<str>, Arc<[SessionRef]>, SeededState>,
-    asked: Map<Arc<str>, Vec<(Arc<Message>, u32)>>,
+    asked: Map<Arc<str>, Vec<Parked>>,
     parked_max: usize,
 }
 
@@ -41,31 +70,52 @@ impl Routes {
     }
 
     /// Where `message` goes, whose recipient number `recipient` the user is; it is kept here while the route is asked for.
-    pub(crate) fn look_up(&mut self, user: &str, message: &Arc<Message>, recipient: u32) -> Route {
+    pub(crate) fn look_up(
+        &mut self,
+        user: &str,
+        message: &Arc<Message>,
+        recipient: u32,
+        origin: impl FnOnce() -> Origin,
+    ) -> Route {
         if let Some((user, sessions)) = self.known.get_key_value(user) {
             return Route::Known(Arc::clone(user), Arc::clone(sessions));
         }
+        let park = || Parked { message: Arc::clone(message), recipient, origin: origin() };
         if let Some(parked) = self.asked.get_mut(user) {
             if parked.len() >= self.parked_max {
                 return Route::Full;
             }
-            parked.push((Arc::clone(message), recipient));
+            parked.push(park());
             return Route::Asked;
         }
         if self.asked.len() >= ASKED_MAX {
             return Route::Full;
         }
         let user: Arc<str> = user.into();
-        self.asked.insert(Arc::clone(&user), vec![(Arc::clone(message), recipient)]);
+        self.asked.insert(Arc::clone(&user), vec![park()]);
         Route::Ask(user)
     }
 
-    /// Remembers the answer and gives back what waited for it.
-    pub(crate) fn learn(
+    /// Whether no more messages for this user may wait for its route.
+    pub(crate) fn is_full(&self, user: &str) -> bool {
+        self.asked.get(user).is_some_and(|parked| parked.len() >= self.parked_max)
+    }
+
+    /// Lets a message wait for the route all the same. False: nobody has asked for the route.
+    pub(crate) fn park(
         &mut self,
-        user: &Arc<str>,
-        sessions: &Arc<[SessionRef]>,
-    ) -> Vec<(Arc<Message>, u32)> {
+        user: &str,
+        message: &Arc<Message>,
+        recipient: u32,
+        origin: impl FnOnce() -> Origin,
+    ) -> bool {
+        let Some(parked) = self.asked.get_mut(user) else { return false };
+        parked.push(Parked { message: Arc::clone(message), recipient, origin: origin() });
+        true
+    }
+
+    /// Remembers the answer and gives back what waited for it.
+    pub(crate) fn learn(&mut self, user: &Arc<str>, sessions: &Arc<[SessionRef]>) -> Vec<Parked> {
         self.known.put(Arc::clone(user), Arc::clone(sessions));
         self.asked.remove(user).unwrap_or_default()
     }

@@ -1,23 +1,31 @@
 //! One shard of the gateway: its connections and the parts that they meet in.
 
 use super::connection::{Asking, Conn};
-use super::delivery::Open;
 use super::durable::Durable;
 use super::fanout::Fanouts;
 use super::faults::Injector;
 use super::groups::Groups;
 use super::held::Held;
+use super::http::{Asked, Http};
+use super::journal::Journal;
+use super::lingering::Lingering;
 use super::loss::LossWatch;
 use super::mail::{Mail, SessionRef};
+use super::names::Names;
+use super::open::Open;
 use super::persist::Recovered;
 use super::recovery::Clock;
 use super::registry::Registry;
 use super::routes::Routes;
-use super::{SeededState, connection};
+use super::user::Attaching;
+use super::{Map, SeededState};
 use crate::auth::Verifier;
 use crate::config::Limits;
-use crate::metrics::{CloseReason, ConnectError, Metrics, ShardMetrics};
+use crate::log::Event;
+use crate::metrics::{CloseReason, ConnectError, Metrics, ShardMetrics, Status};
+use crate::trace::Tracer;
 use std::collections::BinaryHeap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex};
@@ -28,6 +36,9 @@ use wire::ws::deflate::{Deflater, Inflater};
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// How long an HTTP connection may stay open without a request.
 const HTTP_IDLE: Duration = Duration::from_secs(120);
+
+/// How long something waits for a shard that has fallen behind until it is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 /// What all shards of a gateway have in common.
 #[derive(Debug)]
@@ -59,6 +70,24 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// With the defaults of the command line, no faults and no compression; its wall clock and its seed are zero.
+    pub fn new(node: &str, verifier: Verifier, metrics: Metrics) -> Shared {
+        Shared {
+            node: node.to_owned(),
+            limits: Limits::default(),
+            ack_timeout: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(30),
+            message_ttl: Duration::from_secs(7 * 24 * 3600),
+            cache_size: 200_000,
+            test_faults: false,
+            deflate: false,
+            verifier,
+            metrics,
+            wall_offset_ns: 0,
+            seed: 0,
+        }
+    }
+
     /// The wall clock at `now`, milliseconds since the Unix epoch.
     pub(crate) fn wall_ms(&self, now: Time) -> u64 {
         (self.wall_offset_ns + now.0) / 1_000_000
@@ -81,6 +110,8 @@ pub struct Shard {
     pub(super) routes: Routes,
     pub(super) groups: Groups,
     pub(super) fanouts: Fanouts,
+    /// Sessions that wait for answers to their last messages.
+    pub(super) lingering: Map<ConnId, Lingering>,
     pub(super) injector: Injector,
     /// Watches the loss of all shards; one shard does it for all.
     pub(super) loss: Option<LossWatch>,
@@ -88,14 +119,23 @@ pub struct Shard {
     pub(super) held: BinaryHeap<Held>,
     pub(super) held_before: u64,
     pub(super) draining: bool,
+    /// Sessions that begin now begin too late: their upgrade was under way when all were closed.
+    closes_all: bool,
     pub(super) verifier: Verifier,
     /// What is asked of the store; `None`: there is none.
     pub(super) durable: Option<Durable>,
+    /// Of devices.
+    pub(super) names: Names,
+    /// Where spans are left; `None`: nothing is traced.
+    pub(super) tracer: Option<Box<Tracer>>,
+    pub(super) journal: Journal,
     pub(super) scratch: Vec<u8>,
     pub(super) inflater: Inflater,
     pub(super) deflater: Deflater,
     /// When to look for what has been kept too long; `None` while nothing is kept.
     sweep_at: Option<Time>,
+    /// When to look whether shards that had fallen behind have caught up; `None` while nothing waits for them.
+    retry_at: Option<Time>,
 }
 
 /// What a timer is for; in the top two bits of its key.
@@ -140,7 +180,8 @@ impl Shard {
             registry: Registry::new(limits.clone(), Arc::clone(&metrics), hasher.clone()),
             routes: Routes::new(shared.cache_size, limits.parked_max, hasher.clone()),
             groups: Groups::new(limits.group_members_max, hasher.clone()),
-            fanouts: Fanouts::default(),
+            fanouts: Fanouts::new(hasher.clone()),
+            lingering: Map::with_hasher(hasher.clone()),
             injector: Injector::new(shared.seed ^ index as u64),
             loss: limits.loss_breaker.filter(|_| index == 0).map(LossWatch::new),
             metrics,
@@ -149,12 +190,17 @@ impl Shard {
             held: BinaryHeap::new(),
             held_before: 0,
             draining: false,
+            closes_all: false,
             verifier: shared.verifier.clone(),
             durable: None,
+            names: Names::default(),
+            tracer: None,
+            journal: Journal::new(Arc::clone(shared.metrics.log()), shared.wall_offset_ns),
             scratch: Vec::new(),
             inflater: Inflater::default(),
             deflater: Deflater::default(),
             sweep_at: None,
+            retry_at: None,
             shared,
         }
     }
@@ -178,7 +224,7 @@ impl Shard {
                 shard.groups.recover(group, Arc::clone(member), home(hasher, member, shards));
             }
         }
-        shard.durable = Some(Durable::new(recovered.number_max, hasher.clone()));
+        shard.durable = Some(Durable::new(recovered.number_max));
         shard
     }
 
@@ -210,8 +256,7 @@ impl Shard {
 
     fn fault_answer(&mut self, conn: ConnId, faults: super::faults::Faults, io: &mut Io<Mail>) {
         let Some(Conn::Asking(asking)) = self.conn_mut(conn) else { return };
-        let done = asking.conn == conn && asking.add(faults);
-        if done {
+        if asking.add(faults) {
             self.answer_fault_request(conn, io);
         }
     }
@@ -228,12 +273,16 @@ impl Shard {
     }
 
     fn close_all(&mut self, io: &mut Io<Mail>) {
+        self.closes_all = true;
         for index in 0..self.conns.len() {
             if let Conn::Open(open) = &self.conns[index] {
-                let conn = open.session.conn;
-                self.close(conn, CloseReason::Drain, 1001, "the gateway is shutting down", io);
+                self.close_for_good(open.session.conn, io);
             }
         }
+    }
+
+    fn close_for_good(&mut self, conn: ConnId, io: &mut Io<Mail>) {
+        self.close(conn, CloseReason::Drain, 1001, "the gateway is shutting down", io);
     }
 }
 
@@ -245,14 +294,15 @@ impl Application for Shard {
         if self.conns.len() <= index {
             self.conns.resize_with(index + 1, || Conn::None);
         }
-        let is_loopback = matches!(origin, Origin::Accepted(peer) if peer.ip().is_loopback());
-        self.conns[index] = Conn::Http { conn, is_loopback, requested: None };
+        let Origin::Accepted(peer) = origin else { return };
+        let http = Http { conn, peer, requested: None, begun: None };
+        self.conns[index] = Conn::Http(Box::new(http));
         io.set_timer(io.now() + self.shared.limits.handshake_timeout, timer_key(Timer::Incomplete, conn));
     }
 
     fn received(&mut self, conn: ConnId, input: &mut [u8], io: &mut Io<Mail>) -> usize {
         match self.conn_mut(conn) {
-            Some(Conn::Http { .. }) => self.http(conn, input, io),
+            Some(Conn::Http(_)) => self.http(conn, input, io),
             Some(Conn::Open(_)) => self.frames(conn, input, io),
             // Shown again when the session begins, or the answer is written.
             _ => 0,
@@ -261,11 +311,17 @@ impl Application for Shard {
 
     fn closed(&mut self, conn: ConnId, how: Closed, io: &mut Io<Mail>) {
         match self.conn_mut(conn).map(std::mem::take) {
-            Some(Conn::Http { requested: None, .. }) if how == Closed::Tls => {
-                self.metrics.connect_error(ConnectError::Tls);
+            Some(Conn::Http(http)) => {
+                self.metrics.http.in_flight.add(-i64::from(http.begun.is_some()));
+                if http.requested.is_none() && how == Closed::Tls {
+                    self.connect_failed(ConnectError::Tls, Some(http.peer), io.now());
+                }
             }
+            Some(Conn::Asking(_)) => self.metrics.http.in_flight.add(-1),
             Some(Conn::Open(open)) => self.session_ended(open.session, how, io),
             Some(Conn::Attaching(attaching)) => {
+                self.trace_gone(conn, &attaching.user, how, io.now());
+                self.metrics.http.in_flight.add(-1);
                 // The home will answer to a connection that is gone, and be told so then.
                 let session = SessionRef { shard: io.shard(), conn };
                 self.metrics.in_flight.add(-(attaching.parked.len() as i64));
@@ -279,11 +335,14 @@ impl Application for Shard {
 
     fn mail(&mut self, from: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
         match mail {
-            Mail::Attach { user, device, session, resume } => {
-                self.registry.attach(&user, device, session, resume, io)
+            Mail::Attach { user, device, session, resume, since } => {
+                self.registry.attach(&user, Attaching { device, session, resume, since }, io);
             }
-            Mail::Attached { conn, user, device, state, queued, several } => {
-                self.attached(conn, user, device, state, queued, several, io);
+            Mail::Attached { conn, user, device, state, several } => {
+                self.attached(conn, user, device, state, several, io);
+                if self.closes_all {
+                    self.close_for_good(conn, io);
+                }
             }
             Mail::Evict(conn) => {
                 self.close(conn, CloseReason::Replaced, 4409, "the device connected again", io)
@@ -308,19 +367,20 @@ impl Application for Shard {
             Mail::SendToGroup { group, from, device, session, id, message } => {
                 self.send_to_group(&group, from, device, session, id, message, io);
             }
-            Mail::FanOut { from: sender, message, members, first } => {
-                self.fan_out(from, sender, message, members, first);
+            Mail::FanOut { from: sender, message, members, first, fanout } => {
+                self.fan_out(from, sender, message, members, first, fanout);
             }
             Mail::Persisted { up_to, is_kept } => self.persisted(up_to, is_kept, io),
             Mail::Persist { .. } => debug_assert!(false, "for the edge"),
-            Mail::FannedOut(members) => self.fanned_out(members),
-            Mail::GroupSent { conn, id, outcome } => self.group_sent(conn, &id, outcome, io),
+            Mail::FannedOut { fanout, members } => self.fanned_out(fanout, members, io),
+            // Its way through the group's home is the same for the device's next message, whichever shard that comes from.
+            Mail::GroupSent { conn, id, outcome } => self.confirm(conn, &id, outcome.map(|()| 0), io),
             Mail::Fault { asker, change } => self.faults_mail(asker, change, io),
             Mail::FaultIs { conn, faults } => self.fault_answer(conn, faults, io),
             Mail::Keys(verifier) => self.verifier = verifier,
             Mail::Certificate(config) => io.accept_tls(config),
             // For the edge only.
-            Mail::Push { .. } => {}
+            Mail::Push { .. } | Mail::Log(_) => {}
             Mail::Drain => self.draining = true,
             Mail::CloseAll => self.close_all(io),
             Mail::Stop => io.stop(),
@@ -340,12 +400,19 @@ impl Application for Shard {
         }
     }
 
+    fn drained(&mut self, conn: ConnId, io: &mut Io<Mail>) {
+        self.pump_conn(conn, io);
+    }
+
     fn step_done(&mut self, io: &mut Io<Mail>) {
         self.release_held(io);
         self.continue_fanouts(io);
         self.sweep_if_due(io);
         self.post_ops(io);
+        let is_blocked = self.fanouts.is_blocked() || self.durable.as_ref().is_some_and(Durable::is_blocked);
+        self.retry_at = is_blocked.then(|| io.now() + RETRY_AFTER);
         self.watch_loss(io.now());
+        self.post_records(io);
         self.metrics.cache_size.set(self.routes.len());
     }
 
@@ -354,16 +421,20 @@ impl Application for Shard {
             || self.durable.as_ref().is_some_and(|durable| durable.has_work() || self.registry.has_duties());
         let at_once = has_work.then_some(Time(0));
         let loss = self.loss.as_ref().map(LossWatch::due);
-        [self.held.peek().map(Held::due), self.sweep_at, at_once, loss].into_iter().flatten().min()
+        [self.held.peek().map(Held::due), self.sweep_at, self.retry_at, at_once, loss]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    fn turned_away(&mut self, _io: &mut Io<Mail>) {
-        self.metrics.connect_error(ConnectError::Limit);
+    fn turned_away(&mut self, io: &mut Io<Mail>) {
+        self.connect_failed(ConnectError::Limit, None, io.now());
     }
 }
 
 impl Shard {
-    pub(super) fn ask_all_shards(&mut self, conn: ConnId, asking: Asking, io: &mut Io<Mail>) {
+    pub(super) fn ask_all_shards(&mut self, asking: Asking, io: &mut Io<Mail>) {
+        let conn = asking.asked.conn;
         let asker = SessionRef { shard: io.shard(), conn };
         for shard in 0..io.shards() {
             io.post(shard, Mail::Fault { asker, change: asking.change() });
@@ -371,13 +442,29 @@ impl Shard {
         self.conns[conn.index as usize] = Conn::Asking(Box::new(asking));
     }
 
+    /// A connection will not become a session; whose it is, is known once it is accepted.
+    pub(super) fn connect_failed(&mut self, error: ConnectError, peer: Option<SocketAddr>, now: Time) {
+        self.metrics.connect_error(error);
+        self.journal.say(Event::ConnectionError, now, "a connection did not become a session", |record| {
+            let record = record.text("error", error.name());
+            match peer {
+                Some(peer) => record.text("remote_addr", peer.to_string()),
+                None => record,
+            }
+        });
+    }
+
     fn handshake_timer(&mut self, conn: ConnId, io: &mut Io<Mail>) {
-        let Some(Conn::Http { requested, .. }) = self.conn_mut(conn) else { return };
-        let idle_until = requested.map(|requested| requested + HTTP_IDLE);
+        let Some(Conn::Http(http)) = self.conn_mut(conn) else { return };
+        let peer = http.peer;
+        let idle_until = http.requested.map(|requested| requested + HTTP_IDLE);
         match idle_until {
             None => {
-                self.metrics.connect_error(ConnectError::Timeout);
-                connection::refuse(conn, 408, "timeout", "no complete request in time", io);
+                self.connect_failed(ConnectError::Timeout, Some(peer), io.now());
+                // Who has sent nothing at all is answered too.
+                let begun = self.begin_request(conn, io.now()).unwrap_or((peer, io.now()));
+                let asked = Asked::unread(conn, 0, begun);
+                self.refuse(&asked, Status::Timeout, "timeout", "no complete request in time", io);
             }
             Some(until) if until <= io.now() => io.close(conn),
             Some(until) => io.set_timer(until, timer_key(Timer::Incomplete, conn)),

@@ -1,39 +1,9 @@
 //! What became of push notifications.
 
 use super::Metrics;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
-use std::fmt;
+use super::labels::{LabelValue as _, PushResult};
+use super::snapshot::{Families, by};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-
-/// Metric families of this file.
-pub(super) const INSTRUMENTS: u64 = 3;
-
-/// How a notification ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PushResult {
-    /// The provider has taken it.
-    Delivered,
-    /// The provider does not want it.
-    Refused,
-    /// All attempts failed.
-    Failed,
-    /// The breaker was open.
-    Rejected,
-    /// Too many waited.
-    Dropped,
-}
-
-impl PushResult {
-    const ALL: [(PushResult, &'static str); 5] = [
-        (PushResult::Delivered, "delivered"),
-        (PushResult::Refused, "refused"),
-        (PushResult::Failed, "failed"),
-        (PushResult::Rejected, "rejected"),
-        (PushResult::Dropped, "dropped"),
-    ];
-}
 
 /// The push notifier's figures; written by the main thread and the notifier's.
 #[derive(Debug, Default)]
@@ -57,23 +27,21 @@ impl PushMetrics {
 }
 
 impl Metrics {
-    pub(super) fn push_families(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let results = PushResult::ALL.iter().map(|&(result, name)| {
-            let mut count = self.push.results[result as usize].load(Ordering::Relaxed);
-            if result == PushResult::Dropped {
-                count += self.total(|s| s.push_dropped.get());
-            }
-            (vec![("result", name)], count)
-        });
+    pub(super) fn push_families(&self, families: &mut Families) {
+        let ended = |result: PushResult| {
+            let at_the_edge = self.push.results[result as usize].load(Ordering::Relaxed);
+            let in_shards = match result {
+                PushResult::Dropped => self.total(|s| s.push_dropped.get()),
+                _ => 0,
+            };
+            at_the_edge + in_shards
+        };
         let help = "Push notifications by how they ended";
-        self.counters(encoder, "im_gateway_push_notifications", help, results.collect())?;
+        families.counters("im_gateway_push_notifications", help, by("result", ended));
         let retries = self.push.retries.load(Ordering::Relaxed);
         let help = "Attempts to push beyond a notification's first";
-        self.counters(encoder, "im_gateway_push_retries", help, vec![(vec![], retries)])?;
-        let (name, help) = ("im_gateway_push_queue_size", "Push notifications waiting or under way");
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        let labels = self.with_node(vec![]);
+        families.counter("im_gateway_push_retries", help, retries);
         let waiting = self.push.waiting.load(Ordering::Relaxed);
-        ConstGauge::new(waiting).encode(family.encode_family(&labels.as_slice())?)
+        families.gauge("im_gateway_push_queue_size", "Push notifications waiting or under way", waiting);
     }
 }

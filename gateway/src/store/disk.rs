@@ -3,7 +3,8 @@
 use crate::im::ledger::Change;
 use crate::im::records::{Damaged, Rows, Table, Visit};
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
+    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend,
+    TableDefinition, TableError,
 };
 use std::fs::File;
 use std::io;
@@ -80,6 +81,16 @@ impl Disk {
         let starts = disk.begin(&path)?;
         // The file's entry in its folder must be as durable as what is written into it.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
+        Ok((disk, starts))
+    }
+
+    /// Opens or makes the database on `backend`, such as a simulated disk; otherwise as in a folder.
+    pub fn on(backend: impl StorageBackend) -> Result<(Disk, u32), OpenError> {
+        let path = Path::new(FILE);
+        let opened = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+        let database = opened.map_err(|error| OpenError::Unreadable(path.to_owned(), error.into()))?;
+        let disk = Disk { database };
+        let starts = disk.begin(path)?;
         Ok((disk, starts))
     }
 

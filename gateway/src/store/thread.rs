@@ -1,11 +1,9 @@
 //! The thread that writes: takes what is ready, commits it, answers.
 
-use super::{DiskError, Store};
-use crate::im::ledger::Change;
+use super::{DiskError, Writer};
 use crate::im::mail::Mail;
-use crate::im::persist::{Op, number_at};
-use crate::im::records::Table;
-use crate::metrics::store::StoreMetrics;
+use crate::log::{Event, Logger};
+use crate::metrics::StoreMetrics;
 use crate::push::Pusher;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::io;
@@ -13,34 +11,27 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use wire::shard::ShardIndex;
 use wire::shard::mailbox::Mailbox;
 use wire::time::Time;
 
-/// How long the ends of deliveries may wait for company: nobody waits for them, and losing them costs a repetition at most.
-const UNAWAITED_MAX: Duration = Duration::from_millis(20);
-/// How often ids that were sent too long ago are looked for.
-const PRUNE_EVERY: Duration = Duration::from_secs(1);
 /// How soon to come back when a shard's ring is full.
 const RETRY: Duration = Duration::from_millis(1);
 
 /// What the thread is given.
 #[derive(Debug)]
 pub struct Worker {
-    /// What to write to.
-    pub store: Store,
+    /// What writes.
+    pub writer: Writer,
     /// The edge's mail, which it shares with the main thread: that posts a few times in a process's life.
     pub edge: Arc<Mutex<Mailbox<Mail>>>,
     /// Number of shards.
     pub shards: usize,
     /// Where it counts.
     pub metrics: Arc<StoreMetrics>,
-    /// The wall clock at monotonic time zero, nanoseconds since the Unix epoch.
-    pub wall_offset_ns: u64,
-    /// How long ids are remembered.
-    pub dedup_window: Duration,
     /// Where notifications go, which come by the same mail.
     pub pusher: Option<Pusher>,
+    /// Where it says that the store has failed, and what shards say, which comes by the same mail.
+    pub logger: Logger,
 }
 
 /// The running thread.
@@ -50,21 +41,9 @@ pub struct Running {
     stop: Arc<OwnedFd>,
 }
 
-/// What is written together.
-#[derive(Debug, Default)]
-struct Batch {
-    changes: Vec<Change>,
-    ops: u64,
-    /// Per shard, the last ticket that somebody waits for.
-    answers: Vec<Option<u64>>,
-    /// When the first came; `None`: it is empty.
-    since: Option<Time>,
-}
-
 impl Worker {
     /// Starts the thread.
     pub fn start(self) -> io::Result<Running> {
-        self.metrics.keeps(self.store.ledger.len());
         let stop = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
         let doorbell = lock(&self.edge).doorbell().try_clone_to_owned()?;
         let stopped = Arc::clone(&stop);
@@ -74,9 +53,7 @@ impl Worker {
     }
 
     fn run(mut self, doorbell: &OwnedFd, stop: &OwnedFd) {
-        let mut batch = Batch { answers: vec![None; self.shards], ..Batch::default() };
-        let mut mail = Vec::new();
-        let (mut failed, mut pruned, mut stopping) = (false, Time(0), false);
+        let (mut mail, mut stopping) = (Vec::new(), false);
         loop {
             let has_unsent = {
                 let mut edge = lock(&self.edge);
@@ -89,23 +66,19 @@ impl Worker {
             for (from, mail) in mail.drain(..) {
                 match (mail, &self.pusher) {
                     (Mail::Persist { ticket, ops, is_awaited }, _) => {
-                        self.add(&mut batch, from, ticket, &ops, is_awaited, now);
+                        self.writer.take(from, ticket, &ops, is_awaited, now);
                     }
+                    (Mail::Log(records), _) => self.logger.take(records),
                     (Mail::Push { user, waiting }, Some(pusher)) => pusher.push(user, waiting),
                     _ => {}
                 }
             }
-            if batch.is_due(now) || (stopping && is_quiet && batch.since.is_some()) {
-                if now.since(pruned) > PRUNE_EVERY {
-                    pruned = now;
-                    self.prune(now, &mut batch.changes);
-                }
-                failed = failed || !self.commit(&mut batch);
-                self.answer(&mut batch, failed);
+            let due = self.writer.due();
+            if due.is_some_and(|due| due <= now || (stopping && is_quiet)) {
+                self.commit();
             } else if stopping && is_quiet {
                 return;
             } else if is_quiet {
-                let due = batch.since.map(|since| since + UNAWAITED_MAX);
                 let due = if has_unsent { Some(now + RETRY) } else { due };
                 self.sleep(doorbell, stop, due.map(|due| due.since(now)));
                 stopping = rustix::io::read(stop, &mut [0; 8]).is_ok() || stopping;
@@ -113,63 +86,20 @@ impl Worker {
         }
     }
 
-    fn add(
-        &mut self,
-        batch: &mut Batch,
-        from: ShardIndex,
-        ticket: u64,
-        ops: &[Op],
-        is_awaited: bool,
-        now: Time,
-    ) {
-        for op in ops {
-            self.store.ledger.apply(op, &mut batch.changes);
+    fn commit(&mut self) {
+        if let Err(error) = self.writer.commit(Time::now) {
+            self.report(&error);
         }
-        batch.ops += ops.len() as u64;
-        batch.since = batch.since.or(Some(now));
-        if is_awaited && let Some(answer) = batch.answers.get_mut(from) {
-            *answer = Some(ticket);
-        }
-    }
-
-    /// Forgets ids that were sent too long ago.
-    fn prune(&self, now: Time, changes: &mut Vec<Change>) {
-        let wall_ns = self.wall_offset_ns + now.0;
-        let before = number_at(wall_ns.saturating_sub(self.dedup_window.as_nanos() as u64));
-        changes.push(Change::RemoveRange(Table::SentIds, [0; 8], before.to_be_bytes()));
-    }
-
-    /// False: the store has failed. It takes nothing more until the next start, for after a failed fsync nobody can say what is
-    /// on the disk but who reads it anew.
-    fn commit(&mut self, batch: &mut Batch) -> bool {
-        let begin = Time::now();
-        self.store.ledger.take_marks(&mut batch.changes);
-        match self.store.disk.commit(&batch.changes) {
-            Ok(()) => {
-                self.metrics.committed(batch.ops, Time::now().since(begin), self.store.ledger.len());
-                true
-            }
-            Err(error) => {
-                self.metrics.failed();
-                report(&error);
-                false
-            }
-        }
-    }
-
-    fn answer(&self, batch: &mut Batch, failed: bool) {
         let mut edge = lock(&self.edge);
-        for (shard, answer) in batch.answers.iter_mut().enumerate() {
-            // Every shard must know that nothing more is kept, whatever it asks until it does.
-            let answer = if failed { Some(u64::MAX) } else { answer.take() };
-            if let Some(up_to) = answer {
-                edge.post(shard, Mail::Persisted { up_to, is_kept: !failed });
-            }
+        for (shard, mail) in self.writer.answers() {
+            edge.post(shard, mail);
         }
-        batch.answers.fill(None);
-        batch.changes.clear();
-        batch.ops = 0;
-        batch.since = None;
+    }
+
+    fn report(&self, error: &DiskError) {
+        let message = "the store has failed: messages are refused until the gateway is started again, for only who reads the \
+                       disk anew can say what is on it";
+        self.logger.say(Event::DatabaseError, message, |record| record.text("error", error.to_string()));
     }
 
     fn sleep(&self, doorbell: &OwnedFd, stop: &OwnedFd, timeout: Option<Duration>) {
@@ -200,13 +130,6 @@ impl Drop for Worker {
     }
 }
 
-impl Batch {
-    fn is_due(&self, now: Time) -> bool {
-        let is_awaited = self.answers.iter().any(Option::is_some);
-        self.since.is_some_and(|since| is_awaited || now.since(since) >= UNAWAITED_MAX)
-    }
-}
-
 impl Running {
     /// Writes what has been posted, closes the store and waits for that. Call when the shards have ended.
     pub fn stop(self) {
@@ -220,14 +143,4 @@ impl Running {
 /// What a mutex guards; a thread that panicked with it in hand has said so, and left it whole.
 pub(crate) fn lock<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
     guarded.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn report(error: &DiskError) {
-    let text = serde_json::json!({
-        "level": "error",
-        "event": "database_error",
-        "message": "the store has failed: messages are refused until the gateway is started again",
-        "error": error.to_string(),
-    });
-    eprintln!("{text}");
 }

@@ -1,8 +1,8 @@
 //! Deliveries to a session in the very step in which it is closed.
 
-use crate::attacker::{Attacker, End};
-use crate::gateway::{Gateway, send};
-use crate::member::Member;
+use crate::attacker::{End, attack};
+use crate::driver::Gateway;
+use crate::member::{Member, send};
 use wire::ws::frame::Opcode;
 
 /// Sends to oneself and a close in one write: the deliveries find the session closing, on the shard that is also the home.
@@ -10,14 +10,14 @@ use wire::ws::frame::Opcode;
 #[test]
 fn what_comes_while_a_session_closes_is_kept_for_it() {
     let gateway = Gateway::start_alone(&[]);
-    let mut first = Attacker::connect(&gateway, "al");
+    let mut first = attack(&gateway, "al");
     let frames: Vec<String> = (0..50).map(|k| send(&format!("m-{k}"), "al", "1")).collect();
     let mut frames: Vec<_> = frames.iter().map(|frame| (Opcode::Text, frame.as_bytes())).collect();
     frames.push((Opcode::Close, &[3, 232]));
     first.write(&frames);
     assert_eq!(first.end(), End::Close(1000));
-    assert_eq!(gateway.ask("GET", "/health").0, 200, "the shard serves on");
-    gateway.assert_conservation();
+    assert_eq!(gateway.get("/health").0, 200, "the shard serves on");
+    gateway.check_conservation();
     let mut back = Member::connect_as(&gateway, "al", "attack", &[]);
     for k in 0..50 {
         assert_eq!(back.delivery()["id"], format!("m-{k}"));
@@ -28,22 +28,22 @@ fn what_comes_while_a_session_closes_is_kept_for_it() {
 #[test]
 fn what_comes_while_a_session_is_replaced_reaches_the_new_one() {
     let gateway = Gateway::start_alone(&[]);
-    let mut old = Attacker::connect(&gateway, "bo");
-    let mut sender = Attacker::connect(&gateway, "al");
+    let mut old = attack(&gateway, "bo");
+    let mut sender = attack(&gateway, "al");
     for round in 0..20 {
         let frames: Vec<String> = (0..50).map(|k| send(&format!("m-{round}-{k}"), "bo", "1")).collect();
         let frames: Vec<_> = frames.iter().map(|frame| (Opcode::Text, frame.as_bytes())).collect();
         sender.write(&frames);
-        let new = Attacker::connect(&gateway, "bo");
+        let new = attack(&gateway, "bo");
         assert_eq!(sender.answers(50).len(), 50);
         assert_eq!(std::mem::replace(&mut old, new).end(), End::Close(4409));
     }
     drop(old);
-    gateway.wait_for("im_gateway_active_connections", &[], |n| n == 1.0);
+    gateway.wait_for("im_gateway_active_connections", 1.0);
     let mut back = Member::connect_as(&gateway, "bo", "attack", &[]);
     for (round, k) in (0..20).flat_map(|round| (0..50).map(move |k| (round, k))) {
         assert_eq!(back.delivery()["id"], format!("m-{round}-{k}"));
     }
-    gateway.wait_for("im_gateway_messages_in_flight", &[], |n| n == 0.0);
-    gateway.assert_conservation();
+    gateway.wait_for("im_gateway_messages_in_flight", 0.0);
+    gateway.check_conservation();
 }

@@ -1,8 +1,8 @@
 //! Control frames and fragments in numbers that nobody needs.
 
-use crate::attacker::{Attacker, End, MASK, write_header};
-use crate::gateway::{Gateway, send};
-use crate::member::Member;
+use crate::attacker::{End, MASK, attack, write_header};
+use crate::driver::Gateway;
+use crate::member::{Member, send};
 use std::io::Write as _;
 use tungstenite::Message;
 use wire::ws::frame::Opcode;
@@ -11,11 +11,11 @@ use wire::ws::frame::Opcode;
 fn a_ping_flood_ends_with_1008() {
     let gateway = Gateway::start(&["--max-control-frames-per-second", "20"]);
     for opcode in [Opcode::Ping, Opcode::Pong] {
-        let mut attacker = Attacker::connect(&gateway, "mallory");
+        let mut attacker = attack(&gateway, "mallory");
         attacker.write(&[(opcode, b"x" as &[u8]); 500]);
         assert_eq!(attacker.end(), End::Close(1008), "{opcode:?}");
     }
-    gateway.wait_for("im_gateway_connections_closed_total", &["\"flood\""], |n| n == 2.0);
+    gateway.wait_for("im_gateway_connections_closed_total{reason=\"flood\"}", 2.0);
     let mut member = Member::connect(&gateway, "al");
     for _ in 0..20 {
         member.ping();
@@ -38,7 +38,7 @@ fn a_message_of_endless_empty_fragments_ends_with_1008() {
         }
         bytes
     };
-    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let mut attacker = attack(&gateway, "mallory");
     let mut empty = Vec::new();
     write_header(&mut empty, false, Opcode::Text, 0, MASK);
     for _ in 0..2048 {
@@ -46,7 +46,7 @@ fn a_message_of_endless_empty_fragments_ends_with_1008() {
     }
     attacker.stream.write_all(&empty).unwrap();
     assert_eq!(attacker.end(), End::Close(1008));
-    let mut patient = Attacker::connect(&gateway, "al");
+    let mut patient = attack(&gateway, "al");
     for _ in 0..2 {
         patient.stream.write_all(&fragments(800)).unwrap();
         assert_eq!(patient.answers(1), ["sent"]);

@@ -1,10 +1,11 @@
 //! The breaker on loss: it opens, refuses with a code, tries again, closes; and off, it does nothing.
 
-use crate::gateway::{Gateway, PATIENCE, send};
-use crate::member::Member;
+use crate::driver::{Gateway, PATIENCE};
+use crate::member::{Member, send};
 use wire::time::Time;
 
-const STATE: (&str, [&str; 1]) = ("im_gateway_circuit_breaker_state", ["service=\"messages\""]);
+const STATE: &str = "circuit_breaker_state{service=\"messages\"}";
+const OPENED: &str = "circuit_breaker_opened_total{service=\"messages\"}";
 const FLAGS: [&str; 10] = [
     "--loss-breaker",
     "10%",
@@ -34,31 +35,31 @@ fn send_until(member: &mut Member, prefix: &str, wanted: &str) -> usize {
 fn it_opens_at_loss_refuses_with_a_code_and_closes_when_the_loss_ends() {
     let gateway = Gateway::start(&FLAGS);
     let mut member = Member::connect(&gateway, "al");
-    assert_eq!(gateway.metric(STATE.0, &STATE.1), 0.0);
+    assert_eq!(gateway.metric(STATE), 0.0);
     for k in 0..50 {
         assert_eq!(member.ask(&send(&format!("before-{k}"), "al", "1")), "sent", "closed");
     }
-    assert_eq!(gateway.ask("POST", "/test/failure-rate?rate=0.5&pick=even").0, 200);
+    assert_eq!(gateway.ask("POST", "/test/failure-rate?rate=0.5&pick=even", "").status, 200);
     let accepted = send_until(&mut member, "lossy", "circuit_open");
-    assert!(gateway.metric("im_gateway_circuit_breaker_opened_total", &STATE.1) >= 1.0);
+    assert!(gateway.metric(OPENED) >= 1.0);
     // While the fault lasts, every trial fails and it opens again; what is lost meanwhile are probes.
     let until = Time::now() + PATIENCE;
     for k in 0.. {
         member.ask(&send(&format!("probe-{k}"), "al", "1"));
-        if gateway.metric("im_gateway_circuit_breaker_opened_total", &STATE.1) >= 3.0 {
+        if gateway.metric(OPENED) >= 3.0 {
             break;
         }
         assert!(Time::now() < until, "it does not open again");
     }
-    let lost = gateway.metric("im_gateway_messages_failed_total", &[]);
+    let lost = gateway.metric("im_gateway_messages_failed_total");
     assert!(lost >= 2.0 && lost <= accepted as f64 + 20.0, "{lost} lost of {accepted} accepted");
-    let rejected = ["service=\"messages\"", "outcome=\"rejected\""];
-    assert!(gateway.metric("im_gateway_circuit_breaker_requests_total", &rejected) >= 1.0);
-    assert!(gateway.metric("im_gateway_messages_refused_total", &["code=\"circuit_open\""]) >= 1.0);
-    assert_eq!(gateway.ask("DELETE", "/test/failure-rate").0, 200);
+    let rejected = "circuit_breaker_requests_total{service=\"messages\",outcome=\"rejected\"}";
+    assert!(gateway.metric(rejected) >= 1.0);
+    assert!(gateway.metric("im_gateway_messages_refused_total{code=\"circuit_open\"}") >= 1.0);
+    assert_eq!(gateway.ask("DELETE", "/test/failure-rate", "").status, 200);
     let until = Time::now() + PATIENCE;
     let mut k = 0;
-    while gateway.metric(STATE.0, &STATE.1) != 0.0 {
+    while gateway.metric(STATE) != 0.0 {
         member.ask(&send(&format!("after-{k}"), "al", "1"));
         k += 1;
         assert!(Time::now() < until, "it stays open");
@@ -66,17 +67,17 @@ fn it_opens_at_loss_refuses_with_a_code_and_closes_when_the_loss_ends() {
     for k in 0..50 {
         assert_eq!(member.ask(&send(&format!("closed-{k}"), "al", "1")), "sent");
     }
-    gateway.assert_conservation();
+    gateway.check_conservation();
 }
 
 #[test]
 fn off_it_refuses_nothing_whatever_is_lost() {
     let gateway = Gateway::start(&[]);
     let mut member = Member::connect(&gateway, "al");
-    assert_eq!(gateway.ask("POST", "/test/failure-rate?rate=1").0, 200);
+    assert_eq!(gateway.ask("POST", "/test/failure-rate?rate=1", "").status, 200);
     for k in 0..200 {
         assert_eq!(member.ask(&send(&format!("m-{k}"), "al", "1")), "sent");
     }
-    assert_eq!(gateway.wait_for("im_gateway_messages_failed_total", &[], |lost| lost == 200.0), 200.0);
-    assert_eq!(gateway.metric(STATE.0, &STATE.1), 0.0);
+    gateway.wait_for("im_gateway_messages_failed_total", 200.0);
+    assert_eq!(gateway.metric(STATE), 0.0);
 }

@@ -4,10 +4,12 @@
 //! clients ([`member`]), so that the codec is seen from a foreign peer too.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[path = "../driver/mod.rs"]
+mod driver;
+
 mod attacker;
 mod closing;
 mod floods;
-mod gateway;
 mod loss;
 mod member;
 mod push;

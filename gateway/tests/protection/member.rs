@@ -1,10 +1,15 @@
 //! A client that behaves.
 
-use crate::gateway::{Gateway, token};
+use crate::driver::{Gateway, token};
 use serde_json::Value;
 use std::net::TcpStream;
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket};
+
+/// A `send` frame to a user.
+pub(crate) fn send(id: &str, to: &str, body: &str) -> String {
+    format!(r#"{{"type":"send","id":"{id}","to":"user:{to}","body":{body}}}"#)
+}
 
 pub(crate) struct Member {
     socket: WebSocket<TcpStream>,

@@ -1,8 +1,8 @@
 //! Clients that are slow on purpose: slowloris, trickled messages, silence, and those who do not read.
 
-use crate::attacker::{Attacker, End, MASK, handshake, write_header};
-use crate::gateway::{Gateway, PATIENCE, send};
-use crate::member::Member;
+use crate::attacker::{End, MASK, attack, handshake, write_header};
+use crate::driver::{Gateway, PATIENCE, Raw};
+use crate::member::{Member, send};
 use std::io::{ErrorKind, Write as _};
 use std::time::Duration;
 use tungstenite::Message;
@@ -15,26 +15,26 @@ const MOMENT: Duration = Duration::from_millis(20);
 fn slowloris_gets_408_when_its_time_is_over() {
     let gateway = Gateway::start(&["--handshake-timeout", "400ms"]);
     let endless = format!("GET /ws HTTP/1.1\r\nHost: test\r\n{}", "A: b\r\n".repeat(500));
-    let mut attacker = Attacker { stream: gateway.connect() };
+    let mut attacker = Raw::connect(&gateway);
     let took = attacker.trickle(endless.as_bytes(), MOMENT);
-    assert!(attacker.read_head().starts_with("HTTP/1.1 408"));
+    assert!(attacker.head().starts_with("HTTP/1.1 408"));
     assert!(took >= Duration::from_millis(350), "{took:?}");
-    let mut silent = Attacker { stream: gateway.connect() };
-    assert!(silent.read_head().starts_with("HTTP/1.1 408"), "without a single byte too");
+    let mut silent = Raw::connect(&gateway);
+    assert!(silent.head().starts_with("HTTP/1.1 408"), "without a single byte too");
     assert_eq!(gateway.connect_errors("timeout"), 2.0);
     // In pieces, and in time.
-    let mut member = Attacker { stream: gateway.connect() };
+    let mut member = Raw::connect(&gateway);
     let head = handshake("al", "phone", "");
     member.stream.write_all(&head.as_bytes()[..30]).unwrap();
     member.trickle(&head.as_bytes()[30..33], MOMENT);
     member.stream.write_all(&head.as_bytes()[33..]).unwrap();
-    assert!(member.read_head().starts_with("HTTP/1.1 101"));
-    member.read_frame().expect("hello");
+    assert!(member.head().starts_with("HTTP/1.1 101"));
+    member.next_frame().expect("hello");
     // When one who came later has run out of time, the session is alive.
-    let mut later = Attacker { stream: gateway.connect() };
-    assert!(later.read_head().starts_with("HTTP/1.1 408"));
+    let mut later = Raw::connect(&gateway);
+    assert!(later.head().starts_with("HTTP/1.1 408"));
     member.write(&[(Opcode::Ping, b"")]);
-    assert_eq!(member.read_frame().map(|(first, _)| first), Some(0x8A));
+    assert_eq!(member.next_frame().map(|(first, _)| first), Some(0x8A));
     assert_eq!(gateway.connect_errors("timeout"), 3.0);
 }
 
@@ -45,11 +45,11 @@ fn a_message_that_is_never_completed_ends_with_1008() {
     let text = send("m", "nobody", &format!("\"{}\"", "x".repeat(300)));
     frame::write(&mut whole, Opcode::Text, text.as_bytes(), Some(MASK));
     // A frame byte by byte; then fragments with pings between them, which are whole frames and prolong nothing.
-    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let mut attacker = attack(&gateway, "mallory");
     let took = attacker.trickle(&whole, MOMENT);
     assert_eq!(attacker.end(), End::Close(1008));
     assert!(took >= Duration::from_millis(350), "{took:?}");
-    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let mut attacker = attack(&gateway, "mallory");
     let mut first = Vec::new();
     write_header(&mut first, false, Opcode::Text, 1, [0; 4]);
     first.push(b'{');
@@ -64,7 +64,7 @@ fn a_message_that_is_never_completed_ends_with_1008() {
         match attacker.stream.peek(&mut [0]) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => break End::Cut,
-            Ok(_) => match attacker.read_frame() {
+            Ok(_) => match attacker.next_frame() {
                 Some((0x88, payload)) => break End::Close(u16::from_be_bytes([payload[0], payload[1]])),
                 Some(_) => {
                     let _ = attacker.stream.set_read_timeout(Some(MOMENT));
@@ -75,9 +75,9 @@ fn a_message_that_is_never_completed_ends_with_1008() {
     };
     // The pings that were under way may turn the end into a reset.
     assert!(matches!(end, End::Close(1008) | End::Cut), "{end:?}");
-    gateway.wait_for("im_gateway_connections_closed_total", &["\"slow_sender\""], |n| n == 2.0);
+    gateway.wait_for("im_gateway_connections_closed_total{reason=\"slow_sender\"}", 2.0);
     // Slowly, but complete in time, twice.
-    let mut member = Attacker::connect(&gateway, "al");
+    let mut member = attack(&gateway, "al");
     for id in ["a", "b"] {
         let mut whole = Vec::new();
         frame::write(&mut whole, Opcode::Text, send(id, "nobody", "1").as_bytes(), Some(MASK));
@@ -91,7 +91,7 @@ fn a_message_that_is_never_completed_ends_with_1008() {
 #[test]
 fn silence_ends_with_4408_and_pongs_are_no_silence() {
     let gateway = Gateway::start(&["--heartbeat", "60ms", "--idle-timeout", "300ms"]);
-    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let mut attacker = attack(&gateway, "mallory");
     let begin = Time::now();
     assert_eq!(attacker.end(), End::Close(4408), "it reads the pings and answers none");
     assert!(Time::now().since(begin) >= Duration::from_millis(250));
@@ -107,7 +107,7 @@ fn silence_ends_with_4408_and_pongs_are_no_silence() {
 #[test]
 fn who_reads_no_answers_is_closed_before_they_fill_the_memory() {
     let gateway = Gateway::start_alone(&[]);
-    let mut attacker = Attacker::connect(&gateway, "mallory");
+    let mut attacker = attack(&gateway, "mallory");
     let mut bytes = Vec::new();
     for _ in 0..2000 {
         frame::write(&mut bytes, Opcode::Text, b"x", Some(MASK));
@@ -115,11 +115,11 @@ fn who_reads_no_answers_is_closed_before_they_fill_the_memory() {
     // Each of these frames of 7 bytes is answered by an error of about 80.
     let written = (0..2000).take_while(|_| attacker.stream.write_all(&bytes).is_ok()).count();
     assert!(written < 2000, "nobody stopped it");
-    gateway.wait_for("im_gateway_connections_closed_total", &["\"slow_reader\""], |n| n == 1.0);
-    let resident = gateway.metric("process_resident_memory_bytes", &[]);
+    gateway.wait_for("im_gateway_connections_closed_total{reason=\"slow_reader\"}", 1.0);
+    let resident = gateway.metric("process_resident_memory_bytes");
     assert!(resident < 200e6, "{resident} bytes");
     // As many frames from one who reads.
-    let mut member = Attacker::connect(&gateway, "al");
+    let mut member = attack(&gateway, "al");
     for _ in 0..20 {
         member.stream.write_all(&bytes).unwrap();
         assert_eq!(member.answers(2000).len(), 2000);
@@ -130,8 +130,8 @@ fn who_reads_no_answers_is_closed_before_they_fill_the_memory() {
 #[test]
 fn a_slow_reader_is_closed_and_loses_nothing() {
     let gateway = Gateway::start_alone(&["--ack-timeout", "60s"]);
-    let slow = Attacker::connect(&gateway, "slow");
-    let mut sender = Attacker::connect(&gateway, "al");
+    let slow = attack(&gateway, "slow");
+    let mut sender = attack(&gateway, "al");
     // Many deliveries in the step in which the session is closed: all of them find it closing.
     let mut accepted = 0;
     let until = Time::now() + PATIENCE;
@@ -145,11 +145,37 @@ fn a_slow_reader_is_closed_and_loses_nothing() {
         accepted += 500;
     }
     drop(slow);
-    gateway.assert_conservation();
+    gateway.check_conservation();
     let mut back = Member::connect_as(&gateway, "slow", "attack", &[]);
     for k in 0..accepted {
         assert_eq!(back.delivery()["id"], format!("m-{k}"), "of {accepted}");
     }
-    gateway.wait_for("im_gateway_messages_in_flight", &[], |n| n == 0.0);
-    gateway.assert_conservation();
+    gateway.wait_for("im_gateway_messages_in_flight", 0.0);
+    gateway.check_conservation();
+}
+
+#[test]
+fn a_slow_reader_that_may_stay_loses_only_what_no_queue_holds() {
+    let gateway = Gateway::start_alone(&["--ack-timeout", "60s", "--slow-reader", "queue"]);
+    let slow = attack(&gateway, "slow");
+    let mut sender = attack(&gateway, "al");
+    for batch in 0..7 {
+        let frames: Vec<String> =
+            (0..500).map(|k| send(&format!("m-{}", batch * 500 + k), "slow", "1")).collect();
+        let frames: Vec<_> = frames.iter().map(|frame| (Opcode::Text, frame.as_bytes())).collect();
+        sender.write(&frames);
+        assert!(sender.answers(500).iter().all(|answer| answer == "sent"));
+    }
+    // A window, as many behind it, and an offline queue.
+    let kept = 1024 + 1024 + 1000;
+    gateway.wait_for("im_gateway_messages_failed_total", 3500.0 - f64::from(kept));
+    assert_eq!(gateway.closed("slow_reader"), 0.0);
+    gateway.check_conservation();
+    drop(slow);
+    let mut back = Member::connect_as(&gateway, "slow", "attack", &[]);
+    for k in 0..kept {
+        assert_eq!(back.delivery()["id"], format!("m-{k}"));
+    }
+    gateway.wait_for("im_gateway_messages_in_flight", 0.0);
+    gateway.check_conservation();
 }

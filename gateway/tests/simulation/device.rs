@@ -24,7 +24,9 @@ pub(crate) struct Device {
     pub(crate) token: String,
     pub(crate) acks: Acks,
     pub(crate) connection: Option<Connection>,
-    /// The highest number it has processed since numbers last began again.
+    /// The life of its session, as last greeted.
+    pub(crate) epoch: Option<String>,
+    /// The highest number it has processed in that life.
     pub(crate) processed: u64,
     /// How often numbers have begun again.
     pub(crate) lineage: u32,
@@ -32,6 +34,8 @@ pub(crate) struct Device {
     pub(crate) unanswered: VecDeque<usize>,
     /// Since when it is away, or does not do its part.
     pub(crate) troubled_since: Option<Time>,
+    /// It was away for so long that the gateway may have forgotten it.
+    pub(crate) was_long_away: bool,
 }
 
 impl Device {
@@ -41,11 +45,18 @@ impl Device {
             token,
             acks: Acks::AtOnce,
             connection: None,
+            epoch: None,
             processed: 0,
             lineage: 0,
             unanswered: VecDeque::new(),
             troubled_since: None,
+            was_long_away: false,
         }
+    }
+
+    /// What it says that it has processed.
+    pub(crate) fn resume(&self) -> Option<(String, u64)> {
+        Some((self.epoch.clone()?, self.processed))
     }
 }
 
@@ -68,7 +79,9 @@ pub(crate) struct Connection {
     pub(crate) end: End,
     phase: Phase,
     nonce: [u8; 16],
-    resume: Option<u64>,
+    resume: Option<(String, u64)>,
+    /// The number up to which the gateway has taken its word.
+    pub(crate) resumed: u64,
     input: Vec<u8>,
     output: Vec<u8>,
     endpoint: Endpoint,
@@ -93,7 +106,10 @@ pub(crate) struct Connection {
 /// What a device is told.
 #[derive(Debug)]
 pub(crate) enum Told {
-    Hello(u64),
+    Hello {
+        epoch: String,
+        seq: u64,
+    },
     Sent(usize),
     Message {
         seq: u64,
@@ -120,15 +136,22 @@ struct Text {
     #[serde(default)]
     seq: u64,
     #[serde(default)]
+    epoch: String,
+    #[serde(default)]
     code: String,
     #[serde(default)]
     group: String,
     #[serde(default)]
-    body: Option<usize>,
+    body: Option<Body>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    number: usize,
 }
 
 impl Connection {
-    pub(crate) fn new(end: End, resume: Option<u64>, now: Time, random: &mut Random) -> Connection {
+    pub(crate) fn new(end: End, resume: Option<(String, u64)>, now: Time, random: &mut Random) -> Connection {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&random.bits().to_le_bytes());
         Connection {
@@ -136,6 +159,7 @@ impl Connection {
             phase: Phase::Connecting,
             nonce,
             resume,
+            resumed: 0,
             input: Vec::new(),
             output: Vec::new(),
             endpoint: Endpoint::new(Role::Client),
@@ -153,8 +177,8 @@ impl Connection {
 
     /// Asks for the upgrade.
     pub(crate) fn connected(&mut self, token: &str, world: &mut World) {
-        let target = match self.resume {
-            Some(seq) => format!("/ws?resume={seq}"),
+        let target = match &self.resume {
+            Some((epoch, seq)) => format!("/ws?resume={seq}&epoch={epoch}"),
             None => "/ws".to_owned(),
         };
         let authorization = format!("Authorization: Bearer {token}");
@@ -196,12 +220,13 @@ impl Connection {
         self.output.is_empty()
     }
 
-    /// The number that it said it had processed, where the gateway still counts on from it.
-    pub(crate) fn resumed(&self) -> u64 {
-        match (self.resume, self.hello) {
-            (Some(resume), Some((_, seq))) if resume <= seq => resume,
+    /// The greeting has come.
+    pub(crate) fn greeted(&mut self, epoch: &str, seq: u64, now: Time) {
+        (self.hello, self.highest) = (Some((now, seq)), seq);
+        self.resumed = match &self.resume {
+            Some((resumed, seq)) if resumed == epoch => *seq,
             _ => 0,
-        }
+        };
     }
 
     /// Reads what has come, and gives it in order.
@@ -272,13 +297,13 @@ impl Connection {
         self.is_steady && self.is_reading && self.hello.is_some()
     }
 
-    /// A delivery that should have been written again and was not. Only what was first seen here counts: of the others it is not
-    /// known how often they were written before.
+    /// A delivery that should have been written again and was not.
     pub(crate) fn missed_redelivery(&self, now: Time, settings: &Settings) -> Option<u64> {
-        let (_, first) = self.hello?;
         let late = settings.ack_timeout + settings.bound(0);
+        // What crossed its acknowledgement on the way is not owed again.
+        let acked = self.acked.map_or(0, |(seq, _)| seq);
         self.unacked
-            .range(first + 1..)
+            .range(acked + 1..)
             .find(|(_, seen)| seen.times < settings.limits.attempts_max && seen.last + late < now)
             .map(|(seq, _)| *seq)
     }
@@ -289,11 +314,11 @@ fn parse(text: &str) -> Result<Told, String> {
     let message = || read.id.as_deref().and_then(|id| id.strip_prefix('m')?.parse().ok());
     let unknown = || format!("an unknown id in {text}");
     Ok(match &*read.kind {
-        "hello" => Told::Hello(read.seq),
+        "hello" => Told::Hello { epoch: read.epoch, seq: read.seq },
         "sent" => Told::Sent(message().ok_or_else(unknown)?),
         "message" => {
             let message = message().ok_or_else(unknown)?;
-            if read.body != Some(message) {
+            if read.body.is_none_or(|body| body.number != message) {
                 return Err(format!("another message's body: {text}"));
             }
             Told::Message { seq: read.seq, message }

@@ -1,11 +1,14 @@
 //! The gateway under simulation: its node, its figures, and the faults that are planted to prove that they would be found.
 
+use crate::disk::Disk;
+use crate::edge::Edge;
 use crate::settings::Settings;
 use gateway::auth::{Key, Keys, Policy, Verifier};
+use gateway::config::Limits;
 use gateway::im::mail::Mail;
 use gateway::im::{Shard, Shared};
-use gateway::metrics::Metrics;
-use std::cell::Cell;
+use gateway::metrics::{Metrics, ShardMetrics};
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +27,12 @@ pub(crate) enum Planted {
     SkippedRedelivery(u64),
     /// The n-th wake-up by mail is lost.
     LostWake(u64),
+    /// Fences go home at once instead of along the way that messages took.
+    ShortFences,
 }
+
+/// What a shard that kept no bound says.
+type Excess = Rc<RefCell<Option<String>>>;
 
 /// A shard that can be made to do wrong.
 struct Watched {
@@ -32,15 +40,47 @@ struct Watched {
     planted: Planted,
     /// Occasions until the fault, over all shards.
     left: Rc<Cell<u64>>,
+    open: Vec<ConnId>,
+    limits: Limits,
+    routes_max: usize,
+    /// Messages that wait for one user: what was confirmed before a crash is not given up for a bound.
+    queued_max: usize,
+    /// Answers to what one read can take, bytes.
+    answers_max: usize,
+    excess: Excess,
 }
 
 impl Watched {
     fn is_time(&self) -> bool {
-        self.left.set(self.left.get().wrapping_sub(1));
+        self.left.set(self.left.get().saturating_sub(1));
         self.left.get() == 0
+    }
+
+    /// Nothing that a client does, or does not, makes the gateway hold more than it says.
+    fn check_bounds(&self, io: &Io<Mail>) {
+        let Limits { backlog_bytes_max, frame_bytes_max, .. } = self.limits;
+        let backlog = self.open.iter().map(|conn| io.backlog(*conn)).max().unwrap_or_default();
+        let sizes = self.shard.sizes();
+        for (what, size, max) in [
+            (
+                "unsent bytes of a connection",
+                backlog,
+                2 * backlog_bytes_max + frame_bytes_max + self.answers_max,
+            ),
+            ("ids of a session", sizes.ids, self.limits.dedup_ids),
+            ("unacknowledged deliveries of a session", sizes.unacked, self.limits.window),
+            ("messages queued for a user", sizes.queued, self.queued_max),
+            ("routes", sizes.routes, self.routes_max),
+        ] {
+            if size > max {
+                self.excess.borrow_mut().get_or_insert_with(|| format!("{size} {what}, at most {max}"));
+            }
+        }
     }
 }
 
+/// More than the longest delivery of a simulated message takes.
+const DELIVERY_BYTES_MAX: usize = 1024;
 /// Timers for acknowledgements have this in their top two bits.
 const ACK_TIMER: u64 = 2;
 
@@ -48,6 +88,7 @@ impl Application for Watched {
     type Mail = Mail;
 
     fn opened(&mut self, conn: ConnId, origin: Origin, io: &mut Io<Mail>) {
+        self.open.push(conn);
         self.shard.opened(conn, origin, io);
     }
 
@@ -56,10 +97,17 @@ impl Application for Watched {
     }
 
     fn closed(&mut self, conn: ConnId, how: Closed, io: &mut Io<Mail>) {
+        self.open.retain(|open| *open != conn);
         self.shard.closed(conn, how, io);
     }
 
     fn mail(&mut self, from: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
+        let mail = match mail {
+            Mail::Forget { user, home, through } if self.planted == Planted::ShortFences => {
+                Mail::Forget { user, home, through: through.iter().map(|_| home).collect() }
+            }
+            mail => mail,
+        };
         self.shard.mail(from, mail, io);
     }
 
@@ -69,8 +117,12 @@ impl Application for Watched {
         self.shard.timer(key, io);
         let written = io.backlog(conn) - before;
         let is_redelivery = key >> 62 == ACK_TIMER && written > 0;
+        let backlog_max = self.limits.backlog_bytes_max;
+        let is_bounded = before < backlog_max && before + written < backlog_max + DELIVERY_BYTES_MAX;
+        assert!(is_bounded || !is_redelivery, "{written} bytes are written again on top of {before}");
         if matches!(self.planted, Planted::SkippedRedelivery(_))
             && is_redelivery
+            && self.left.get() > 0
             && self.is_time()
             && let Some(out) = io.send(conn)
         {
@@ -78,8 +130,13 @@ impl Application for Watched {
         }
     }
 
+    fn drained(&mut self, conn: ConnId, io: &mut Io<Mail>) {
+        self.shard.drained(conn, io);
+    }
+
     fn step_done(&mut self, io: &mut Io<Mail>) {
         self.shard.step_done(io);
+        self.check_bounds(io);
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -102,45 +159,114 @@ fn verifier(name_bytes_max: usize) -> Verifier {
 /// One life of the gateway.
 pub(crate) struct Gateway {
     node: Node<Watched>,
+    /// `None`: it has no store.
+    edge: Option<Edge>,
     pub(crate) metrics: Metrics,
+    excess: Excess,
 }
 
 pub(crate) fn address() -> SocketAddr {
     ([10, 0, 0, 1], 80).into()
 }
 
+/// The edge's alarms have this and the number of the life as key.
+const EDGE_ALARMS: u64 = 1 << 32;
+
 impl Gateway {
-    pub(crate) fn start(world: &mut World, settings: &Settings, planted: Planted) -> Gateway {
+    /// Life number `life`; on `disk` it finds what the former one has left there.
+    pub(crate) fn start(
+        world: &mut World,
+        settings: &Settings,
+        disk: Option<Disk>,
+        life: u32,
+        planted: Planted,
+    ) -> Result<Gateway, String> {
         let metrics = Metrics::new("simulated", settings.shards);
+        let seed = world.random().bits();
         let shared = Arc::new(Shared {
-            node: "simulated".into(),
             limits: settings.limits.clone(),
             ack_timeout: settings.ack_timeout,
             heartbeat: settings.heartbeat,
             message_ttl: settings.message_ttl,
             cache_size: settings.cache_size,
-            test_faults: false,
-            deflate: false,
-            verifier: verifier(settings.limits.name_bytes_max),
-            metrics: metrics.clone(),
-            wall_offset_ns: 0,
-            seed: world.random().bits(),
+            seed,
+            ..Shared::new("simulated", verifier(settings.limits.name_bytes_max), metrics.clone())
         });
+        let now = world.now();
+        let key = EDGE_ALARMS + u64::from(life);
+        let opened =
+            disk.map(|disk| Edge::open(disk, settings, seed, metrics.store(), now, key)).transpose()?;
+        let (edge, recovered) = opened.unzip();
         let left = Rc::new(Cell::new(match planted {
             Planted::SkippedRedelivery(number) => number,
-            Planted::Nothing | Planted::LostWake(_) => 0,
+            Planted::Nothing | Planted::LostWake(_) | Planted::ShortFences => 0,
         }));
-        let mut node = Node::start(world, settings.shards, Some(address()), &Seats::unlimited(), |index| {
-            Watched { shard: Shard::new(Arc::clone(&shared), index), planted, left: Rc::clone(&left) }
+        let users = recovered.iter().flatten().flat_map(|shard| &shard.users);
+        let recovered_max = users.map(|user| user.owed.len()).max().unwrap_or_default();
+        let excess = Excess::default();
+        let shards = settings.shards;
+        let mut node = Node::start(world, shards, Some(address()), &Seats::unlimited(), |index| Watched {
+            shard: match &recovered {
+                Some(recovered) => {
+                    Shard::with_store(Arc::clone(&shared), index, shards, &recovered[index], now)
+                }
+                None => Shard::new(Arc::clone(&shared), index),
+            },
+            planted,
+            left: Rc::clone(&left),
+            open: Vec::new(),
+            limits: settings.limits.clone(),
+            routes_max: settings.cache_size,
+            queued_max: recovered_max.max(settings.limits.offline_per_user_max),
+            answers_max: settings.conditions.pipe_bytes + 1024,
+            excess: Rc::clone(&excess),
         });
         if let Planted::LostWake(number) = planted {
             node.lose_wake(number);
         }
-        Gateway { node, metrics }
+        Ok(Gateway { node, edge, metrics, excess })
     }
 
-    pub(crate) fn kill(self, world: &mut World) {
+    /// The machine stops. Gives the disk that the next start finds.
+    pub(crate) fn kill(self, world: &mut World) -> Option<Disk> {
+        let disk = self.edge.as_ref().map(|edge| edge.crash(world));
         self.node.kill(world);
+        disk
+    }
+
+    /// The process ends, after its shards have.
+    pub(crate) fn end(mut self, world: &mut World) -> Option<Disk> {
+        let disk = self.edge.map(|edge| edge.stop(self.node.take_edge_mail(), world));
+        self.node.kill(world);
+        disk
+    }
+
+    /// What was written at the start has had time to be kept.
+    pub(crate) fn settle_disk(&self) {
+        if let Some(edge) = &self.edge {
+            edge.settle();
+        }
+    }
+
+    /// From now on the disk fails.
+    pub(crate) fn break_disk(&self) {
+        if let Some(edge) = &self.edge {
+            edge.break_down();
+        }
+    }
+
+    pub(crate) fn tell_all(&mut self, mail: impl Fn() -> Mail, world: &mut World) {
+        for shard in 0..self.node.shards() {
+            self.node.post(shard, mail(), world);
+        }
+    }
+
+    /// As the process looks at it before it ends: something is not acknowledged, not handed out or not kept yet.
+    pub(crate) fn is_busy(&self) -> bool {
+        let busy = |shard: &ShardMetrics| {
+            shard.in_flight.get() + shard.fanout_backlog.get() + shard.persist_waiting.get()
+        };
+        self.metrics.level(busy) > 0
     }
 
     pub(crate) fn stall(&self, shard: usize, duration: Duration, world: &mut World) {
@@ -149,13 +275,32 @@ impl Gateway {
 
     /// Takes the event if it is for the gateway; then everything must add up.
     pub(crate) fn handle(&mut self, event: Event, world: &mut World) -> Result<bool, String> {
-        if !self.node.handle(event, world) {
+        let is_for_edge = match event {
+            Event::Alarm(key) => self.edge.as_ref().is_some_and(|edge| edge.key() == key),
+            Event::Mail { to, .. } => to == self.node.shards(),
+            _ => false,
+        };
+        let is_alarm = matches!(event, Event::Alarm(_)) && is_for_edge;
+        if !is_alarm && !self.node.handle(event, world) {
             return Ok(false);
+        }
+        if is_for_edge && let Some(edge) = &mut self.edge {
+            for (shard, mail) in edge.work(self.node.take_edge_mail(), world) {
+                self.node.post(shard, mail, world);
+            }
         }
         if matches!(event, Event::Step { .. }) {
             self.conserves()?;
+            if let Some(excess) = self.excess.take() {
+                return Err(excess);
+            }
         }
         Ok(true)
+    }
+
+    /// Deliveries and requests that are not where a client, or its absence, decides what becomes of them.
+    pub(crate) fn unsettled(&self) -> i64 {
+        self.metrics.level(|shard| shard.fanout_backlog.get() + shard.persist_waiting.get())
     }
 
     pub(crate) fn in_flight(&self) -> i64 {
@@ -173,9 +318,11 @@ impl Gateway {
         })
     }
 
-    /// Deliveries that are on their way between shards.
+    /// Deliveries that are on their way between shards, or will be when the store has answered.
     pub(crate) fn under_way(&self) -> usize {
-        self.node.mail_under_way().map(Mail::deliveries).sum()
+        let shards = 0..self.node.shards();
+        let held: usize = shards.map(|shard| self.node.application(shard).shard.sizes().held).sum();
+        held + self.node.mail_under_way().map(Mail::deliveries).sum::<usize>()
     }
 
     /// accepted = acknowledged + queued + expired + failed + in flight, and what is between shards.

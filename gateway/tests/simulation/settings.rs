@@ -19,6 +19,10 @@ pub(crate) struct Settings {
     pub(crate) conditions: Conditions,
     /// Limits so narrow that queues overflow and messages fail, which is then no violation.
     pub(crate) is_tight: bool,
+    /// The gateway has a store.
+    pub(crate) is_durable: bool,
+    /// Longest filling of a message's body, bytes.
+    pub(crate) filling_max: u64,
     pub(crate) operations: usize,
     /// Between two operations.
     pub(crate) pace: Duration,
@@ -55,10 +59,13 @@ impl Settings {
                 cuts_in_16: random.below(8),
                 wake: Duration::from_micros(1)..micros(random, &[2, 50, 2_000]),
                 mail: Duration::from_micros(1)..mail + Duration::from_micros(2),
-                ring_mails: if random.once_in(1, 4) { 2 } else { 1024 },
+                // A ring holds less than the outbox that counts as congested, as in reality.
+                ring_mails: if random.once_in(1, 4) || is_tight { 2 } else { 1024 },
                 congested_from: if is_tight { 3 } else { 1 << 20 },
             },
             is_tight,
+            is_durable: random.once_in(1, 3),
+            filling_max: random.pick(&[0, 0, 600]).copied().unwrap_or_default(),
             operations: 20 + random.below(100) as usize,
             pace: micros(random, &[300, 3_000, 30_000, 300_000]),
         }
@@ -69,7 +76,12 @@ impl Settings {
         let Conditions { latency, jitter, wake, mail, ring_mails, .. } = &self.conditions;
         // A full ring is looked at again every millisecond.
         let retry = Duration::from_millis(if *ring_mails < 100 { 40 } else { 1 });
-        (latency.end + jitter.end) * 2 + (wake.end + mail.end + retry) * (hops + 2) + Duration::from_millis(3)
+        // A commit may have to wait for the one before.
+        let store = if self.is_durable { Duration::from_millis(20) } else { Duration::ZERO };
+        store
+            + (latency.end + jitter.end) * 2
+            + (wake.end + mail.end + retry) * (hops + 2)
+            + Duration::from_millis(3)
     }
 }
 
@@ -83,6 +95,7 @@ fn tight(random: &mut Random) -> Limits {
         parked_max: 1 + random.below(3) as usize,
         devices_max: 2,
         backlog_bytes_max: 300,
+        frame_bytes_max: 1024,
         group_members_max: 2,
         ..Limits::default()
     }

@@ -1,6 +1,5 @@
 //! What was sent, what was promised for it, and what came of it: the model that the gateway is held against.
 
-use crate::settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::shard::virtual_time::End;
@@ -25,12 +24,11 @@ pub(crate) struct Message {
     pub(crate) to: To,
     /// When it was first written.
     pub(crate) asked: Time,
-    /// The gateway's life in which it was last written.
+    /// The gateway's lives in which it was first and last written.
+    born: u32,
     pub(crate) life: u32,
     /// How often it was written.
     pub(crate) asks: u32,
-    /// The connection it was last written on.
-    pub(crate) on: Option<End>,
     pub(crate) answer: Answer,
     /// Users to whom it was certainly owed when it was accepted.
     pub(crate) owed: Vec<usize>,
@@ -44,20 +42,20 @@ struct Obligation {
     message: usize,
     device: usize,
     since: Time,
-    /// By then it has certainly been sent on its way. The gateway decides that a little after it has confirmed, and a device that
-    /// leaves before it does is not owed it.
-    routed_by: Time,
     /// The connection it was there with; while that lasts, the message must come soon.
     end: End,
 }
+
+/// What has an order: sending device, recipient, and receiving device with its lineage.
+type Stream = (usize, To, (usize, u32));
 
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) life: u32,
     pub(crate) messages: Vec<Message>,
     numbers: BTreeMap<(usize, u32, u64), usize>,
-    /// The newest message that arrived, by sending connection, recipient and receiving device.
-    newest: BTreeMap<(Option<End>, To, usize), usize>,
+    /// The newest message that arrived.
+    newest: BTreeMap<Stream, usize>,
     obligations: Vec<Obligation>,
     /// When users became members, by group and user.
     members: BTreeMap<(usize, usize), Time>,
@@ -65,24 +63,24 @@ pub(crate) struct Truth {
     ever: BTreeSet<(usize, usize)>,
     /// Members that may have left.
     doubtful: BTreeSet<(usize, usize)>,
-    /// For each device, the times in which it did not do its part: from, to.
-    pub(crate) troubles: BTreeMap<usize, Vec<(Time, Time)>>,
 }
 
 impl Truth {
     /// Everything that was only in memory is gone.
-    pub(crate) fn restarted(&mut self) {
+    pub(crate) fn restarted(&mut self, is_durable: bool) {
         self.life += 1;
         self.obligations.clear();
-        self.members.clear();
-        self.doubtful.clear();
+        if !is_durable {
+            self.members.clear();
+            self.doubtful.clear();
+        }
     }
 
     pub(crate) fn asked(&mut self, from: usize, to: To, now: Time) -> usize {
         let life = self.life;
         let (owed, arrivals) = (Vec::new(), Vec::new());
         let message =
-            Message { from, to, asked: now, life, asks: 0, on: None, answer: Answer::None, owed, arrivals };
+            Message { from, to, asked: now, born: life, life, asks: 0, answer: Answer::None, owed, arrivals };
         self.messages.push(message);
         self.messages.len() - 1
     }
@@ -122,13 +120,8 @@ impl Truth {
 
     /// The gateway has taken responsibility for `message`, sent by `sender`.
     pub(crate) fn confirmed(&mut self, message: usize, sender: usize, users: usize) -> Result<(), String> {
-        let mut owed = self.recipients(&self.messages[message], sender, users);
+        let owed = self.recipients(&self.messages[message], sender, users);
         let record = &mut self.messages[message];
-        // A known limit: the group's refusal of an earlier asking may have been lost with its connection, and then the id counts as
-        // accepted. PROTOCOL.md says so.
-        if record.asks > 1 && matches!(record.to, To::Group(_)) {
-            owed.clear();
-        }
         match record.answer {
             Answer::Refused => Err(format!("m{message} was refused and is confirmed")),
             Answer::Sent => Ok(()),
@@ -148,16 +141,9 @@ impl Truth {
     }
 
     /// `device` was connected by `end` when `message` was accepted.
-    pub(crate) fn owe(&mut self, message: usize, device: usize, end: End, (now, routed_by): (Time, Time)) {
+    pub(crate) fn owe(&mut self, message: usize, device: usize, end: End, now: Time) {
         if !self.has(message, device) {
-            self.obligations.push(Obligation { message, device, since: now, routed_by, end });
-        }
-    }
-
-    /// A shard stands still: what is on its way may be until `until`.
-    pub(crate) fn stalled(&mut self, now: Time, until: Time) {
-        for owed in self.obligations.iter_mut().filter(|owed| owed.routed_by >= now) {
-            owed.routed_by = owed.routed_by.max(until);
+            self.obligations.push(Obligation { message, device, since: now, end });
         }
     }
 
@@ -182,17 +168,16 @@ impl Truth {
         Ok(())
     }
 
+    /// A delivery has come. `is_exact`: neither receiver nor sender may have been forgotten, and no fault has let others overtake it.
     pub(crate) fn arrived(
         &mut self,
         (device, user): (usize, usize),
         (lineage, seq): (u32, u64),
         message: usize,
-        now: Time,
-        settings: &Settings,
+        is_exact: bool,
     ) -> Result<(), String> {
         let known = *self.numbers.entry((device, lineage, seq)).or_insert(message);
-        // Where devices are forgotten, numbers may have begun again and gone on without the device seeing it.
-        if known != message && !settings.is_tight {
+        if known != message {
             return Err(format!("number {seq} of device {device} was m{known} and is m{message}"));
         }
         let Some(record) = self.messages.get(message) else {
@@ -207,18 +192,18 @@ impl Truth {
         }
         let arrivals = &record.arrivals;
         let is_first = !arrivals.iter().any(|(at, ..)| *at == device);
-        let is_new_number = !arrivals.contains(&(device, lineage, seq));
-        // Given up, or its session forgotten: then it has been in the offline queue, behind others and without its number.
-        let give_up = settings.ack_timeout * u32::from(settings.limits.attempts_max);
-        let may_be_queued = settings.is_tight || now.since(record.asked) >= give_up;
-        if !is_first && is_new_number && !may_be_queued {
+        // A new life gives a new number to what it does not know to be acknowledged; once.
+        let is_other = |at: &(usize, u32, u64)| at.0 == device && (at.1, at.2) != (lineage, seq);
+        let is_new_number = !arrivals.contains(&(device, lineage, seq))
+            && arrivals.iter().any(|at| is_other(at) && (at.1 == lineage || record.born == self.life));
+        if is_new_number && is_exact {
             return Err(format!(
                 "m{message} comes to device {device} twice, now as number {seq}: {record:?}"
             ));
         }
-        // Asked on two connections, it may have been accepted on either.
-        let is_ordered = record.asks == 1 && !may_be_queued;
-        let newest = self.newest.entry((record.on, record.to, device)).or_insert(message);
+        // Asked twice, it may have been lost or refused first, and so be accepted behind what was asked between.
+        let is_ordered = is_exact && record.asks == 1;
+        let newest = self.newest.entry((record.from, record.to, (device, lineage))).or_insert(message);
         if is_first && *newest > message && is_ordered {
             return Err(format!("m{message} comes to device {device} behind m{newest}"));
         }
@@ -229,10 +214,17 @@ impl Truth {
 
     /// Everybody has been connected and has acknowledged everything: what was promised must have come. `lost`: as many deliveries as
     /// the gateway says have failed or expired.
-    pub(crate) fn settled(&self, users: &[usize], lost: u64, settings: &Settings) -> Result<(), String> {
+    pub(crate) fn settled(
+        &self,
+        users: &[usize],
+        lost: u64,
+        is_durable: bool,
+        may_forget: impl Fn(usize) -> bool,
+    ) -> Result<(), String> {
         let mut missing = Vec::new();
         for (number, message) in self.messages.iter().enumerate() {
-            if message.life != self.life || message.answer != Answer::Sent {
+            let is_kept = is_durable || message.life == self.life;
+            if !is_kept || message.answer != Answer::Sent {
                 continue;
             }
             for &user in &message.owed {
@@ -244,22 +236,11 @@ impl Truth {
         if missing.len() as u64 > lost {
             return Err(format!("confirmed and never delivered, {lost} said to be lost: {missing:?}"));
         }
-        for owed in self.obligations.iter().filter(|_| !settings.is_tight) {
-            if !self.has(owed.message, owed.device) && !self.is_excused(owed, settings) {
+        for owed in &self.obligations {
+            if !self.has(owed.message, owed.device) && !may_forget(owed.device) {
                 return Err(format!("m{} was owed to device {} and never came", owed.message, owed.device));
             }
         }
         Ok(())
-    }
-
-    /// The device was away, or did not do its part, for so long that the message went to the offline queue, for any device.
-    fn is_excused(&self, owed: &Obligation, settings: &Settings) -> bool {
-        let give_up = settings.ack_timeout * u32::from(settings.limits.attempts_max) - settings.bound(4);
-        let troubles = || self.troubles.get(&owed.device).into_iter().flatten();
-        if troubles().any(|(from, _)| (owed.since..=owed.routed_by).contains(from)) {
-            return true;
-        }
-        let after = troubles().filter(|(_, to)| *to >= owed.since);
-        after.map(|(from, to)| to.since(*from)).sum::<Duration>() >= give_up
     }
 }

@@ -1,14 +1,14 @@
 //! RFC 7692: negotiation, compressed messages both ways, bombs, and a fan-out compressed once.
 
-use crate::peer::{BINARY, CLOSE, CONTINUATION, FIN, Gateway, KEY, Raw, TEXT, UPGRADE, close, frame};
+use crate::driver::{Gateway, Raw, token, upgrade_request};
+use crate::peer::{BINARY, CLOSE, CONTINUATION, FIN, TEXT, close, frame, is_closed_with, start_echo};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use gateway::auth::{Claims, Signer};
 use std::io::Read as _;
 
 const RSV1: u8 = 0x40;
 
 fn offering(extensions: &str) -> String {
-    UPGRADE.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {extensions}\r\n\r\n"))
+    upgrade_request("/", &format!("Sec-WebSocket-Extensions: {extensions}\r\n"))
 }
 
 fn deflated(payload: &[u8]) -> Vec<u8> {
@@ -33,14 +33,18 @@ fn long_text() -> String {
 
 #[test]
 fn compression_is_off_unless_asked_for_on_both_sides() {
-    let off = Gateway::start(&["--echo"]);
-    let (mut raw, head) = off.upgrade(&offering("permessage-deflate"));
+    let off = start_echo(&[]);
+    let (mut raw, head) = Raw::upgrade(&off, &offering("permessage-deflate"));
     assert!(!head.contains("Sec-WebSocket-Extensions"), "{head}");
     raw.send(&frame(FIN | RSV1 | TEXT, &deflated(b"hello")));
-    raw.is_closed_with(1002, "compressed although nothing was agreed");
-    let on = Gateway::start(&["--echo", "--deflate"]);
-    assert!(!on.upgrade(UPGRADE).1.contains("Sec-WebSocket-Extensions"));
-    assert!(!on.upgrade(&offering("permessage-deflate; unheard=of")).1.contains("Sec-WebSocket-Extensions"));
+    is_closed_with(&mut raw, 1002, "compressed although nothing was agreed");
+    let on = start_echo(&["--deflate"]);
+    assert!(!Raw::upgrade(&on, &upgrade_request("/", "")).1.contains("Sec-WebSocket-Extensions"));
+    assert!(
+        !Raw::upgrade(&on, &offering("permessage-deflate; unheard=of"))
+            .1
+            .contains("Sec-WebSocket-Extensions")
+    );
     for (offer, answer) in [
         ("permessage-deflate; client_max_window_bits", ""),
         (
@@ -51,19 +55,18 @@ fn compression_is_off_unless_asked_for_on_both_sides() {
         let expected = format!(
             "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover{answer}\r\n"
         );
-        let (_, head) = on.upgrade(&offering(offer));
+        let (_, head) = Raw::upgrade(&on, &offering(offer));
         assert!(head.contains(&expected), "{head}");
     }
-    let mut malformed = Raw(on.tcp());
-    malformed.send(offering("permessage-deflate; =").as_bytes());
-    assert!(malformed.head().starts_with("HTTP/1.1 400 "));
+    let (_, head) = Raw::ask(&on, &offering("permessage-deflate; ="));
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
 }
 
 #[test]
 fn compressed_messages_are_answered_compressed_where_that_pays() {
-    let echo = Gateway::start(&["--echo", "--deflate"]);
+    let echo = start_echo(&["--deflate"]);
     for offer in ["permessage-deflate", "permessage-deflate; server_max_window_bits=9"] {
-        let (mut raw, _) = echo.upgrade(&offering(offer));
+        let (mut raw, _) = Raw::upgrade(&echo, &offering(offer));
         let text = long_text();
         // Twice the same: a context kept from the first would show in the second.
         for _ in 0..2 {
@@ -80,13 +83,13 @@ fn compressed_messages_are_answered_compressed_where_that_pays() {
         raw.send(&frame(FIN | TEXT, b"as it is"));
         assert_eq!(raw.frame(), (FIN | TEXT, b"as it is".to_vec()));
         raw.send(&close(1000));
-        raw.is_closed_with(1000, "as without compression");
+        is_closed_with(&mut raw, 1000, "as without compression");
     }
 }
 
 #[test]
 fn bombs_and_nonsense_end_the_connection() {
-    let echo = Gateway::start(&["--echo", "--deflate"]);
+    let echo = start_echo(&["--deflate"]);
     let bomb = deflated(&vec![0; 16 * 1024 * 1024 + 1]);
     for (bytes, code, what) in [
         (frame(FIN | RSV1 | BINARY, &bomb), 1009, "17 KB that become more than 16 MiB"),
@@ -99,11 +102,11 @@ fn bombs_and_nonsense_end_the_connection() {
         ),
         (frame(FIN | RSV1 | CLOSE, b""), 1002, "RSV1 on a control frame"),
     ] {
-        let (mut raw, _) = echo.upgrade(&offering("permessage-deflate"));
+        let (mut raw, _) = Raw::upgrade(&echo, &offering("permessage-deflate"));
         raw.send(&bytes);
-        raw.is_closed_with(code, what);
+        is_closed_with(&mut raw, code, what);
     }
-    let (mut raw, _) = echo.upgrade(&offering("permessage-deflate"));
+    let (mut raw, _) = Raw::upgrade(&echo, &offering("permessage-deflate"));
     raw.send(&frame(FIN | RSV1 | BINARY, &deflated(&vec![0; 16 * 1024 * 1024])));
     assert_eq!(raw.frame().0, FIN | RSV1 | BINARY, "the longest that is allowed");
 }
@@ -123,12 +126,11 @@ fn next(raw: &mut Raw, kind: &str) -> (bool, serde_json::Value) {
 
 #[test]
 fn a_fan_out_reaches_each_member_compressed_or_not() {
-    let gateway = Gateway::start(&["--deflate"]);
+    let gateway = Gateway::start_alone(&["--deflate"]);
     let join = |user: &str, extensions: Option<&str>| {
-        let claims = Claims { sub: user.into(), device: "d".into(), exp: u64::MAX / 2 };
-        let token = Signer::new(KEY.as_bytes()).sign(&claims).unwrap();
-        let request = extensions.map_or(UPGRADE.to_owned(), offering);
-        let (mut raw, _) = gateway.upgrade(&request.replace("GET / ", &format!("GET /ws?token={token} ")));
+        let target = format!("/ws?token={}", token(user, "d"));
+        let offer = extensions.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
+        let (mut raw, _) = Raw::upgrade(&gateway, &upgrade_request(&target, &offer.unwrap_or_default()));
         raw.send(&frame(FIN | TEXT, br#"{"type":"join","group":"g"}"#));
         next(&mut raw, "joined");
         raw
@@ -152,6 +154,6 @@ fn a_fan_out_reaches_each_member_compressed_or_not() {
         }
     }
     sender.send(&close(3000));
-    sender.is_closed_with(3000, "the peer's own code comes back");
-    assert_eq!(sender.0.read(&mut [0]).unwrap(), 0);
+    is_closed_with(&mut sender, 3000, "the peer's own code comes back");
+    assert_eq!(sender.stream.read(&mut [0]).unwrap(), 0);
 }

@@ -1,9 +1,9 @@
 //! RFC 6455: frames, text, closes.
 
+use crate::driver::{Gateway, Raw, token, upgrade_request};
 use crate::peer::{
-    BINARY, CLOSE, CONTINUATION, FIN, Gateway, KEY, PING, PONG, Raw, TEXT, UPGRADE, close, frame,
+    BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close, frame, is_closed_with, open, start_echo,
 };
-use gateway::auth::{Claims, Signer};
 use std::io::Read as _;
 use tungstenite::Message;
 
@@ -11,8 +11,8 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[test]
 fn fragments_come_back_whole_and_pings_pass_between_them() {
-    let echo = Gateway::start(&["--echo"]);
-    let mut raw = echo.open();
+    let echo = start_echo(&[]);
+    let mut raw = open(&echo);
     raw.send(&frame(TEXT, "h\u{e9}".as_bytes()[..2].as_ref()));
     raw.send(&frame(FIN | PING, b"still there?"));
     assert_eq!(raw.frame(), (FIN | PONG, b"still there?".to_vec()));
@@ -23,25 +23,23 @@ fn fragments_come_back_whole_and_pings_pass_between_them() {
     }
     assert_eq!(raw.frame(), (FIN | TEXT, "h\u{e9}llo".as_bytes().to_vec()));
     raw.send(&close(4321));
-    raw.is_closed_with(4321, "the peer's own code comes back");
+    is_closed_with(&mut raw, 4321, "the peer's own code comes back");
 }
 
 #[test]
 fn frames_that_come_with_the_request_are_answered() {
-    let echo = Gateway::start(&["--echo"]);
-    let mut raw = Raw(echo.tcp());
-    raw.send(&[UPGRADE.as_bytes(), &frame(FIN | TEXT, b"early")].concat());
+    let echo = start_echo(&[]);
+    let mut raw = Raw::connect(&echo);
+    raw.send(&[upgrade_request("/", "").as_bytes(), &frame(FIN | TEXT, b"early")].concat());
     raw.head();
     assert_eq!(raw.frame(), (FIN | TEXT, b"early".to_vec()));
 }
 
 #[test]
 fn a_frame_that_was_there_before_its_session_does_not_wait_for_another() {
-    let gateway = Gateway::start(&[]);
-    let claims = Claims { sub: "al".into(), device: "d".into(), exp: u64::MAX / 2 };
-    let token = Signer::new(KEY.as_bytes()).sign(&claims).unwrap();
-    let request = UPGRADE.replace("GET / ", &format!("GET /ws?token={token} "));
-    let mut raw = Raw(gateway.tcp());
+    let gateway = Gateway::start_alone(&[]);
+    let request = upgrade_request(&format!("/ws?token={}", token("al", "d")), "");
+    let mut raw = Raw::connect(&gateway);
     raw.send(&[request.as_bytes(), &frame(FIN | TEXT, br#"{"type":"join","group":"g"}"#)].concat());
     raw.head();
     for expected in ["hello", "joined"] {
@@ -52,7 +50,7 @@ fn a_frame_that_was_there_before_its_session_does_not_wait_for_another() {
 
 #[test]
 fn each_violation_has_its_close_code() {
-    let echo = Gateway::start(&["--echo"]);
+    let echo = start_echo(&[]);
     let mut unmasked = frame(FIN | TEXT, b"x");
     unmasked[1] = 1;
     let mut too_long = frame(FIN | BINARY, b"");
@@ -83,61 +81,60 @@ fn each_violation_has_its_close_code() {
             "longer than the limit in sum",
         ),
     ] {
-        let mut raw = echo.open();
+        let mut raw = open(&echo);
         raw.send(&bytes);
-        raw.is_closed_with(code, what);
+        is_closed_with(&mut raw, code, what);
     }
     // Text that can still become UTF-8 is no violation.
-    let mut raw = echo.open();
+    let mut raw = open(&echo);
     raw.send(&frame(TEXT, b"\xf0\x9f"));
     raw.send(&frame(FIN | CLOSE, b""));
     assert_eq!(raw.frame(), (FIN | CLOSE, vec![]));
-    assert_eq!(raw.0.read(&mut [0]).unwrap(), 0);
+    assert_eq!(raw.stream.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
 fn who_goes_on_sending_still_learns_why_it_was_closed() {
-    let echo = Gateway::start(&["--echo"]);
+    let echo = start_echo(&[]);
     // More than is read at once: a plain close would be answered by RST, which throws the close frame away.
     let garbage = vec![0; 700_000];
-    let mut raw = echo.open();
+    let mut raw = open(&echo);
     raw.send(&frame(FIN | 0x3, b""));
     raw.send(&garbage);
-    raw.is_closed_with(1002, "a violation with much behind it");
-    let mut raw = Raw(echo.tcp());
-    raw.send(UPGRADE.replace(": 13", ": 8").as_bytes());
+    is_closed_with(&mut raw, 1002, "a violation with much behind it");
+    let mut raw = Raw::connect(&echo);
+    raw.send(upgrade_request("/", "").replace(": 13", ": 8").as_bytes());
     raw.send(&garbage);
     assert!(raw.head().starts_with("HTTP/1.1 426 "));
-    raw.0.read_to_string(&mut String::new()).unwrap();
+    raw.stream.read_to_string(&mut String::new()).unwrap();
 }
 
 #[test]
 fn refuses_what_is_no_upgrade() {
-    let echo = Gateway::start(&["--echo"]);
+    let echo = start_echo(&[]);
+    let whole = upgrade_request("/", "");
     for (request, status, header) in [
-        (UPGRADE.replace(": 13", ": 8"), "426", "Sec-WebSocket-Version: 13\r\n"),
-        (UPGRADE.replace(": websocket", ": h2c"), "426", "Upgrade: websocket\r\n"),
-        (UPGRADE.replace("HTTP/1.1", "HTTP/1.0"), "426", "Upgrade: websocket\r\n"),
-        (UPGRADE.replace("HTTP/1.1", "SMTP"), "400", ""),
+        (whole.replace(": 13", ": 8"), "426", "Sec-WebSocket-Version: 13\r\n"),
+        (whole.replace(": websocket", ": h2c"), "426", "Upgrade: websocket\r\n"),
+        (whole.replace("HTTP/1.1", "HTTP/1.0"), "426", "Upgrade: websocket\r\n"),
+        (whole.replace("HTTP/1.1", "SMTP"), "400", ""),
     ] {
-        let mut raw = Raw(echo.tcp());
-        raw.send(request.as_bytes());
-        let head = raw.head();
+        let (mut raw, head) = Raw::ask(&echo, &request);
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains(header), "{head}");
         let mut body = String::new();
-        raw.0.read_to_string(&mut body).unwrap();
+        raw.stream.read_to_string(&mut body).unwrap();
     }
 }
 
 #[test]
 fn a_foreign_client_gets_back_what_it_sends() {
-    let echo = Gateway::start(&["--echo"]);
+    let echo = start_echo(&[]);
     let config = tungstenite::protocol::WebSocketConfig::default()
         .max_frame_size(Some(MESSAGE_BYTES_MAX))
         .max_message_size(Some(MESSAGE_BYTES_MAX));
     let url = format!("ws://{}/", echo.address);
     let (mut client, _) =
-        tungstenite::client::client_with_config(url.as_str(), echo.tcp(), Some(config)).unwrap();
+        tungstenite::client::client_with_config(url.as_str(), echo.connect(), Some(config)).unwrap();
     // Around each border of the length's forms, of the receive buffer, and the longest that is allowed.
     for bytes in [0, 1, 125, 126, 127, 65_535, 65_536, 262_130, 262_144, 300_000, MESSAGE_BYTES_MAX] {
         let payload: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();

@@ -2,6 +2,9 @@
 //! whole conformance suite.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[path = "../driver/mod.rs"]
+mod driver;
+
 mod deflate;
 mod frames;
 mod peer;

@@ -5,9 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a conformance run that cannot go on should say where")]
 
 use std::net::SocketAddr;
-use std::time::Duration;
 use wire::shard::event_loop::{Config, run};
-use wire::shard::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex, mailbox};
+use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex, mailbox};
 use wire::time::Time;
 use wire::ws::deflate::{Deflater, Inflater};
 use wire::ws::endpoint::{Endpoint, Event, Role};
@@ -170,13 +169,7 @@ impl Application for Client {
 
 fn main() {
     let server = std::env::args().nth(1).and_then(|address| address.parse().ok()).unwrap();
-    let config = Config {
-        listen: None,
-        seats: Seats::unlimited(),
-        tls: None,
-        timer_slack: Duration::from_micros(50),
-        steering: None,
-    };
+    let config = Config::default();
     let client = || Client {
         server,
         task: None,

@@ -1,7 +1,12 @@
 //! A small HTTP/1.1: enough to answer `/metrics`, `/health` and webhooks from the shard that accepted the connection.
 
+mod preference;
+
+pub use preference::{Preference, preferences};
+
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
 
 /// Longest head (request line and headers) that is read, bytes.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -120,6 +125,11 @@ impl<'a> Request<'a> {
         self.fields.has_token(name, token)
     }
 
+    /// What the headers of that name list, with how much each entry is wanted.
+    pub fn preferences(&self, name: &str) -> impl Iterator<Item = Preference<'a>> {
+        preferences(self.fields.all(name))
+    }
+
     /// The target without its query.
     pub fn path(&self) -> &'a str {
         self.target.split('?').next().unwrap_or_default()
@@ -134,9 +144,9 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Whether the connection stays open after the answer.
+    /// Whether the connection stays open after the answer: in HTTP/1.1, unless the client says otherwise.
     pub fn keeps_alive(&self) -> bool {
-        !self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.is_http_1_1 && !self.has_token("connection", "close")
     }
 }
 
@@ -187,29 +197,34 @@ fn head(parsed: httparse::Result<usize>, input: &[u8]) -> Result<Option<usize>, 
 
 /// Appends a whole response.
 pub fn write_response(out: &mut Vec<u8>, status: u16, content_type: &str, body: &[u8]) {
-    // Who asked for the wrong thing is told what to ask for (RFC 9110 section 15.5.22, RFC 6455 section 4.4).
-    let upgrade = if status == 426 {
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    } else {
-        ""
-    };
-    let head = format!(
-        "HTTP/1.1 {status} {}\r\n{upgrade}Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
-        reason_phrase(status),
-        body.len()
-    );
-    out.extend_from_slice(head.as_bytes());
+    write_response_with(out, status, &[("Content-Type", content_type)], body);
+}
+
+/// Appends a whole response with these headers; its length is added to them.
+pub fn write_response_with(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "HTTP/1.1 {status} {}\r\n", reason_phrase(status));
+    if status == 426 {
+        // Who asked for the wrong thing is told what to ask for (RFC 9110 section 15.5.22, RFC 6455 section 4.4).
+        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+    }
+    for (name, value) in headers {
+        let _ = write!(out, "{name}: {value}\r\n");
+    }
+    let _ = write!(out, "Content-Length: {}\r\n\r\n", body.len());
     out.extend_from_slice(body);
 }
 
 fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        202 => "Accepted",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         413 => "Content Too Large",
         426 => "Upgrade Required",
         431 => "Request Header Fields Too Large",
@@ -259,6 +274,19 @@ mod tests {
         assert_eq!(request.query("delay").as_deref(), Some("600ms"));
         assert_eq!(request.query("absent"), None);
         assert_eq!(&input[request.head_bytes..], b"hi");
+    }
+
+    #[test]
+    fn who_asks_for_the_end_gets_it() {
+        let check = |version: &str, headers: &str, expected: bool| {
+            let input = format!("GET / HTTP/{version}\r\n{headers}\r\n");
+            assert_eq!(Request::parse(input.as_bytes()).unwrap().unwrap().keeps_alive(), expected, "{input}");
+        };
+        check("1.1", "", true);
+        check("1.1", "Connection: TE, Close\r\n", false);
+        check("1.1", "Connection: keep-alive\r\nConnection: close\r\n", false);
+        check("1.1", "Connection: closed\r\n", true);
+        check("1.0", "", false);
     }
 
     #[test]

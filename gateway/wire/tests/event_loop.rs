@@ -67,9 +67,8 @@ fn start(connections_max: usize) -> Server {
     let config = Config {
         listen: Some(reserved.address),
         seats: Seats::new(connections_max),
-        tls: None,
         timer_slack: Duration::from_nanos(1),
-        steering: None,
+        ..Config::default()
     };
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {

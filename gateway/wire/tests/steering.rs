@@ -4,10 +4,9 @@
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 use wire::shard::event_loop::{Config, reserve, run};
 use wire::shard::steering::Steering;
-use wire::shard::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex, mailbox};
+use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex, mailbox};
 
 enum Mail {
     /// To a shard: end to listen, and the shard.
@@ -50,13 +49,8 @@ fn start(shards: usize, steering: Steering) -> Server {
     let mut mailboxes = mailbox::network(shards + 1).unwrap();
     let edge = mailboxes.pop().unwrap();
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let config = Config {
-        listen: Some(reserved.address),
-        seats: Seats::unlimited(),
-        tls: None,
-        timer_slack: Duration::from_micros(50),
-        steering: Some(steering.clone()),
-    };
+    let config =
+        Config { listen: Some(reserved.address), steering: Some(steering.clone()), ..Config::default() };
     let thread = |mailbox| {
         let (config, ready) = (config.clone(), ready.clone());
         let shard = move || run(&config, mailbox, || Greeter, |tables| ready.send(tables.map(drop)).unwrap());

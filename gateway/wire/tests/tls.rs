@@ -114,7 +114,7 @@ fn start() -> Server {
         seats: Seats::new(100),
         tls: Some(certificate(0)),
         timer_slack: Duration::from_nanos(1),
-        steering: None,
+        ..Config::default()
     };
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {

@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     let deflate = extension::accept(request.headers("sec-websocket-extensions"));
     if let (Ok(accept), Ok(deflate)) = (handshake::accept(&request), deflate) {
         let mut answer = Vec::new();
-        handshake::write_accepted_with(&mut answer, &accept, deflate);
+        handshake::write_accepted_with(&mut answer, &accept, None, deflate);
         // The key is not the one this client sent; everything else must be as HTTP wants it.
         assert!(wire::http::Response::parse(&answer).is_ok_and(|response| response.is_some()));
     }

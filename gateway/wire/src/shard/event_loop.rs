@@ -50,6 +50,19 @@ pub struct Config {
     pub steering: Option<Steering>,
 }
 
+/// A shard that only connects, to what it likes, with the kernel's usual slack.
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: None,
+            seats: Seats::unlimited(),
+            tls: None,
+            timer_slack: Duration::from_micros(50),
+            steering: None,
+        }
+    }
+}
+
 /// Whether this kernel gives a thread a descriptor table of its own: tried on a thread that ends at once.
 pub fn tables() -> Tables {
     let probe = std::thread::spawn(|| sys::split_descriptor_table(&[]).is_ok());
@@ -117,6 +130,7 @@ impl<A: Application> Loop<A> {
         let (outboxes, rings) = mailbox.into_parts();
         let mut step = Step::new(Time::now(), outboxes, config.seats.clone(), application);
         step.io.acceptor.clone_from(&config.tls);
+        step.io.set_clock(Time::now);
         Ok(Loop {
             step,
             sockets: Epoll { epoll, linger: Linger::new(config.seats.clone()) },
@@ -270,6 +284,11 @@ impl Sockets for Epoll {
         begin_connect(connect.to, connect.from)
     }
 
+    fn is_connected(&mut self, connect: &Connect, socket: &ShardFd) -> bool {
+        // On loopback both sides' parts of the handshake run within the call that begins it.
+        connect.to.ip().is_loopback() && rustix::net::getpeername(socket).is_ok_and(|peer| peer.is_some())
+    }
+
     fn connect_outcome(&mut self, socket: &ShardFd) -> Result<(), Errno> {
         rustix::net::sockopt::socket_error(socket)?
     }
@@ -321,9 +340,9 @@ fn listen(address: SocketAddr) -> stdio::Result<ShardFd> {
 }
 
 fn reusable(address: SocketAddr) -> stdio::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    let kind = socket2::Type::STREAM.nonblocking();
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
@@ -351,8 +370,8 @@ pub fn reserve(address: SocketAddr) -> stdio::Result<Reserved> {
 }
 
 fn begin_connect(to: SocketAddr, from: Option<IpAddr>) -> stdio::Result<ShardFd> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+    let kind = socket2::Type::STREAM.nonblocking();
+    let socket = socket2::Socket::new(socket2::Domain::for_address(to), kind, None)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(from) = from {
         sys::bind_address_no_port(socket.as_fd())?;

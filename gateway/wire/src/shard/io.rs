@@ -1,5 +1,6 @@
 //! What an application may do in a step. Nothing here touches a socket: a driver carries it out afterwards.
 
+use super::buffers::Buffers;
 use super::mailbox::Outboxes;
 use super::timers::Timers;
 use super::tls::TlsClient;
@@ -46,8 +47,6 @@ pub(super) enum State {
 }
 
 const NO_BUFFER: u32 = u32::MAX;
-/// Buffers above this capacity are given back to the allocator instead of being pooled.
-const POOLED_BYTES_MAX: usize = 64 * 1024;
 
 /// The application's side of a connection: 16 bytes when idle.
 #[derive(Debug)]
@@ -57,7 +56,9 @@ pub(super) struct Slot {
     /// The kernel took less than was offered; wait until it is writable.
     pub(super) blocked: bool,
     dirty: bool,
-    /// Index of its output buffer in the pool, or none.
+    /// The application waits for all that it wrote to have left.
+    drain_awaited: bool,
+    /// Its output buffer, or none.
     buffer: u32,
     /// Bytes of the buffer that have left.
     sent: u32,
@@ -76,12 +77,13 @@ pub(super) struct Connect {
 #[derive(Debug)]
 pub struct Io<M> {
     now: Time,
+    /// The driver's clock; `None`: time stands still during a step.
+    clock: Option<fn() -> Time>,
     pub(super) mail: Outboxes<M>,
     pub(super) timers: Timers,
     pub(super) slots: Vec<Slot>,
     free: Vec<u32>,
-    buffers: Vec<Vec<u8>>,
-    buffers_free: Vec<u32>,
+    buffers: Buffers,
     pub(super) dirty: Vec<ConnId>,
     pub(super) connects: Vec<Connect>,
     pub(super) ended: Vec<(ConnId, Closed)>,
@@ -98,12 +100,12 @@ impl<M> Io<M> {
     pub(super) fn new(now: Time, mail: Outboxes<M>) -> Io<M> {
         Io {
             now,
+            clock: None,
             mail,
             timers: Timers::new(now),
             slots: Vec::new(),
             free: Vec::new(),
-            buffers: Vec::new(),
-            buffers_free: Vec::new(),
+            buffers: Buffers::default(),
             dirty: Vec::new(),
             connects: Vec::new(),
             ended: Vec::new(),
@@ -122,6 +124,16 @@ impl<M> Io<M> {
 
     pub(super) fn set_now(&mut self, now: Time) {
         self.now = now;
+    }
+
+    /// The time at this very moment: later than [`Io::now`] by what the step has taken so far. In virtual time it takes none.
+    /// For measuring; what decides anything asks [`Io::now`].
+    pub fn clock(&self) -> Time {
+        self.clock.map_or(self.now, |clock| clock())
+    }
+
+    pub(super) fn set_clock(&mut self, clock: fn() -> Time) {
+        self.clock = Some(clock);
     }
 
     /// This shard's number.
@@ -151,28 +163,39 @@ impl<M> Io<M> {
             return None;
         }
         if slot.buffer == NO_BUFFER {
-            slot.buffer = self.buffers_free.pop().unwrap_or_else(|| {
-                self.buffers.push(Vec::new());
-                (self.buffers.len() - 1) as u32
-            });
+            slot.buffer = self.buffers.take();
         }
         if !slot.dirty {
             slot.dirty = true;
             self.dirty.push(conn);
         }
-        Some(&mut self.buffers[slot.buffer as usize])
+        Some(self.buffers.get_mut(slot.buffer))
     }
 
     /// Bytes written for `conn` that have not left; 0 if it is gone.
     pub fn backlog(&self, conn: ConnId) -> usize {
         self.slot(conn)
             .filter(|slot| slot.buffer != NO_BUFFER)
-            .map_or(0, |slot| self.buffers[slot.buffer as usize].len().saturating_sub(slot.sent as usize))
+            .map_or(0, |slot| self.buffers.get(slot.buffer).len().saturating_sub(slot.sent as usize))
     }
 
     /// Whether the kernel takes no more bytes for `conn` at present.
     pub fn is_blocked(&self, conn: ConnId) -> bool {
         self.slot(conn).is_some_and(|slot| slot.blocked)
+    }
+
+    /// Calls [`super::Application::drained`] when all that was written for `conn` has left.
+    pub fn await_drain(&mut self, conn: ConnId) {
+        if let Some(slot) = self.slot_mut(conn) {
+            slot.drain_awaited = true;
+        }
+    }
+
+    /// Whether the application must be told now that nothing is left; it is told once.
+    pub(super) fn take_drained(&mut self, conn: ConnId) -> bool {
+        let is_empty = self.backlog(conn) == 0;
+        let slot = self.slot_mut(conn).filter(|slot| slot.state == State::Open && is_empty);
+        slot.is_some_and(|slot| std::mem::take(&mut slot.drain_awaited))
     }
 
     /// Whether the connection can be written to.
@@ -258,6 +281,7 @@ impl<M> Io<M> {
                 state: State::Free,
                 blocked: false,
                 dirty: false,
+                drain_awaited: false,
                 buffer: NO_BUFFER,
                 sent: 0,
             });
@@ -276,6 +300,7 @@ impl<M> Io<M> {
             slot.state = State::Free;
             slot.blocked = false;
             slot.dirty = false;
+            slot.drain_awaited = false;
             self.free.push(conn.index);
             self.open -= 1;
         }
@@ -324,12 +349,9 @@ impl<M> Io<M> {
             return None;
         }
         if slot.buffer == NO_BUFFER {
-            slot.buffer = self.buffers_free.pop().unwrap_or_else(|| {
-                self.buffers.push(Vec::new());
-                (self.buffers.len() - 1) as u32
-            });
+            slot.buffer = self.buffers.take();
         }
-        Some(&mut self.buffers[slot.buffer as usize])
+        Some(self.buffers.get_mut(slot.buffer))
     }
 
     /// The bytes that have not left. Clears the dirty mark.
@@ -340,7 +362,7 @@ impl<M> Io<M> {
             return &[];
         };
         slot.dirty = false;
-        if slot.buffer == NO_BUFFER { &[] } else { &self.buffers[slot.buffer as usize][slot.sent as usize..] }
+        if slot.buffer == NO_BUFFER { &[] } else { &self.buffers.get(slot.buffer)[slot.sent as usize..] }
     }
 
     /// Records that the kernel took `bytes`. True: nothing is left, the buffer is back in the pool.
@@ -353,7 +375,7 @@ impl<M> Io<M> {
         if slot.buffer == NO_BUFFER {
             return true;
         }
-        let buffer = &mut self.buffers[slot.buffer as usize];
+        let buffer = self.buffers.get_mut(slot.buffer);
         slot.sent += bytes as u32;
         if (slot.sent as usize) < buffer.len() {
             // Keep what is left at the front, so that a connection that stays blocked does not grow with what it has sent.
@@ -374,12 +396,7 @@ impl<M> Io<M> {
         if slot.buffer == NO_BUFFER {
             return;
         }
-        let buffer = &mut self.buffers[slot.buffer as usize];
-        if buffer.capacity() > POOLED_BYTES_MAX {
-            *buffer = Vec::new();
-        }
-        buffer.clear();
-        self.buffers_free.push(slot.buffer);
+        self.buffers.give_back(slot.buffer);
         slot.buffer = NO_BUFFER;
         slot.sent = 0;
     }

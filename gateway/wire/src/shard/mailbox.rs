@@ -5,23 +5,17 @@
 //! over and a busy reader costs its senders no system call.
 
 use super::ShardIndex;
-use rustix::event::{EventfdFlags, eventfd};
+use super::sync::{AtomicBool, Bell, BellRef, Consumer, Ordering, Producer, fence, ring};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-/// Mails that one ring holds; what does not fit waits in the sender's outbox.
-const RING_CAPACITY: usize = 16 * 1024;
 /// Outbox length from which a destination counts as congested and new work for it must be refused.
 const OUTBOX_CONGESTED: usize = 64 * 1024;
-/// Most mails taken from one ring in one step, so that sockets get their turn.
-const BATCH_MAX: usize = 4 * 1024;
 
 #[derive(Debug)]
 struct Doorbell {
-    eventfd: OwnedFd,
+    bell: Bell,
     asleep: AtomicBool,
 }
 
@@ -40,8 +34,8 @@ pub(super) struct Outboxes<M> {
 #[derive(Debug)]
 pub(super) struct Rings<M> {
     index: ShardIndex,
-    outgoing: Vec<Option<rtrb::Producer<M>>>,
-    incoming: Vec<Option<rtrb::Consumer<M>>>,
+    outgoing: Vec<Option<Producer<M>>>,
+    incoming: Vec<Option<Consumer<M>>>,
     doorbells: Arc<[Doorbell]>,
 }
 
@@ -55,10 +49,7 @@ pub struct Mailbox<M> {
 /// Mailboxes for `nodes` nodes, each able to write to every other.
 pub fn network<M>(nodes: usize) -> io::Result<Vec<Mailbox<M>>> {
     let doorbells: Arc<[Doorbell]> = (0..nodes)
-        .map(|_| {
-            let eventfd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-            Ok(Doorbell { eventfd, asleep: AtomicBool::new(false) })
-        })
+        .map(|_| Ok(Doorbell { bell: Bell::new()?, asleep: AtomicBool::new(false) }))
         .collect::<io::Result<_>>()?;
     let mut mailboxes: Vec<Mailbox<M>> = (0..nodes)
         .map(|index| Mailbox {
@@ -73,7 +64,7 @@ pub fn network<M>(nodes: usize) -> io::Result<Vec<Mailbox<M>>> {
         .collect();
     for from in 0..nodes {
         for to in (0..nodes).filter(|&to| to != from) {
-            let (producer, consumer) = rtrb::RingBuffer::new(RING_CAPACITY);
+            let (producer, consumer) = ring();
             mailboxes[from].rings.outgoing[to] = Some(producer);
             mailboxes[to].rings.incoming[from] = Some(consumer);
         }
@@ -136,8 +127,8 @@ impl<M> Rings<M> {
     }
 
     /// This node's doorbell, to wait on.
-    pub(super) fn doorbell(&self) -> BorrowedFd<'_> {
-        self.doorbells[self.index].eventfd.as_fd()
+    pub(super) fn doorbell(&self) -> BellRef<'_> {
+        self.doorbells[self.index].bell.as_ref()
     }
 
     /// Publishes what was posted, as far as the rings have room, and wakes who sleeps.
@@ -153,7 +144,7 @@ impl<M> Rings<M> {
             }
             fence(Ordering::SeqCst);
             if self.doorbells[to].asleep.load(Ordering::Relaxed) {
-                self.doorbells[to].ring();
+                self.doorbells[to].bell.ring();
             }
         }
     }
@@ -162,7 +153,7 @@ impl<M> Rings<M> {
     pub(super) fn receive(&mut self, into: &mut Vec<(ShardIndex, M)>) {
         for (from, ring) in self.incoming.iter_mut().enumerate() {
             let Some(ring) = ring else { continue };
-            let count = ring.slots().min(BATCH_MAX);
+            let count = ring.slots();
             if let Ok(chunk) = ring.read_chunk(count) {
                 into.extend(chunk.into_iter().map(|mail| (from, mail)));
             }
@@ -188,8 +179,7 @@ impl<M> Rings<M> {
 
     /// Stops the doorbell's ringing. Only who was told that it rings need do this, which a busy reader never is.
     pub(super) fn silence(&self) {
-        // The count means nothing, and having nothing to read does no harm.
-        let _ = rustix::io::read(&self.doorbells[self.index].eventfd, &mut [0; 8]);
+        self.doorbells[self.index].bell.silence();
     }
 }
 
@@ -210,12 +200,12 @@ impl<M> Mailbox<M> {
     }
 
     /// The doorbells of all nodes: descriptors that must survive a split of the table.
-    pub fn doorbell_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.rings.doorbells.iter().map(|doorbell| doorbell.eventfd.as_fd())
+    pub fn doorbell_fds(&self) -> impl Iterator<Item = BellRef<'_>> {
+        self.rings.doorbells.iter().map(|doorbell| doorbell.bell.as_ref())
     }
 
     /// This node's doorbell, to wait on.
-    pub fn doorbell(&self) -> BorrowedFd<'_> {
+    pub fn doorbell(&self) -> BellRef<'_> {
         self.rings.doorbell()
     }
 
@@ -253,72 +243,5 @@ impl<M> Mailbox<M> {
     pub fn awake(&self) {
         self.rings.awake();
         self.rings.silence();
-    }
-}
-
-impl Doorbell {
-    fn ring(&self) {
-        // Fails only when the counter is full, and then the bell is ringing already.
-        let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::event::{PollFd, PollFlags, poll};
-
-    /// Two nodes bounce a number; each sleeps between. A lost wake-up hangs, and the test runner's time limit ends it.
-    #[test]
-    fn no_wake_up_is_lost() {
-        const ROUNDS: u64 = 20_000;
-        let mailboxes = network::<u64>(2).unwrap();
-        let threads: Vec<_> = mailboxes
-            .into_iter()
-            .map(|mut mailbox| {
-                std::thread::spawn(move || {
-                    let other = 1 - mailbox.index();
-                    if mailbox.index() == 0 {
-                        mailbox.post(other, 0);
-                    }
-                    let (mut received, mut last) = (Vec::new(), 0);
-                    while last < ROUNDS {
-                        mailbox.flush();
-                        if mailbox.may_sleep() {
-                            let mut fds = [PollFd::from_borrowed_fd(mailbox.doorbell(), PollFlags::IN)];
-                            poll(&mut fds, None).unwrap();
-                        }
-                        mailbox.awake();
-                        mailbox.receive(&mut received);
-                        for (_, number) in received.drain(..) {
-                            last = number;
-                            mailbox.post(other, number + 1);
-                        }
-                    }
-                    mailbox.flush();
-                    last
-                })
-            })
-            .collect();
-        for thread in threads {
-            assert!(thread.join().unwrap() >= ROUNDS);
-        }
-    }
-
-    #[test]
-    fn a_full_ring_keeps_order_and_never_blocks() {
-        let mut mailboxes = network::<usize>(2).unwrap();
-        let (mut reader, mut writer) = (mailboxes.pop().unwrap(), mailboxes.pop().unwrap());
-        let total = RING_CAPACITY * 2 + 7;
-        for number in 0..total {
-            writer.post(1, number);
-        }
-        let mut received = Vec::new();
-        while received.len() < total {
-            writer.flush();
-            reader.receive(&mut received);
-        }
-        assert!(received.iter().map(|(_, number)| *number).eq(0..total));
-        assert!(!writer.has_unsent());
     }
 }

@@ -4,6 +4,7 @@
 //! is sans-IO: it is told bytes, times and mail, and answers through [`Io`]. What a step does is in `step`, for every driver;
 //! [`event_loop`] runs it on the kernel's sockets, [`virtual_time`] on simulated ones, [`direct`] on none.
 
+mod buffers;
 pub mod direct;
 pub mod event_loop;
 mod io;
@@ -13,6 +14,7 @@ mod sealed;
 mod seats;
 pub mod steering;
 mod step;
+mod sync;
 mod table;
 pub mod timers;
 mod tls;
@@ -74,6 +76,9 @@ pub trait Application {
 
     /// A timer set with [`Io::set_timer`] is due.
     fn timer(&mut self, key: u64, io: &mut Io<Self::Mail>);
+
+    /// All that was written for `conn` has left, as was asked for with [`Io::await_drain`].
+    fn drained(&mut self, _conn: ConnId, _io: &mut Io<Self::Mail>) {}
 
     /// All input of this step has been taken and all due timers have run; what is written now leaves with the rest.
     fn step_done(&mut self, _io: &mut Io<Self::Mail>) {}

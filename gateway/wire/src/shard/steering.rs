@@ -21,6 +21,31 @@ const SURPLUS: usize = 256;
 /// The result that leaves the choice to the kernel: there never is such a place.
 const NOBODY: u32 = u32::MAX;
 
+/// Why connections cannot be steered.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSteering {
+    /// Nothing to choose.
+    #[error("this process may use one CPU only, or it is not known which")]
+    OneCpu,
+    /// The kernel takes no such program.
+    #[error("the kernel refuses the program: {0}")]
+    Refused(#[source] io::Error),
+}
+
+/// Tries whether connections could be steered, on a socket that nobody connects to. Gives the number of CPUs to choose from.
+pub fn probe() -> Result<usize, NoSteering> {
+    let steering = Steering::new().ok_or(NoSteering::OneCpu)?;
+    let attach = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        socket.listen(1)?;
+        sys::attach_reuseport_program(socket.as_fd(), &program(&[(0, steering.cpu(0))]))
+    };
+    attach().map_err(NoSteering::Refused)?;
+    Ok(steering.0.cpus.len())
+}
+
 /// The shards of one listener, and the CPUs that they are on.
 #[derive(Debug, Clone)]
 pub struct Steering(Arc<Group>);

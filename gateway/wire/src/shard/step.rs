@@ -46,6 +46,12 @@ pub(super) trait Sockets {
     /// Begins to open a connection, not watched yet.
     fn connect(&mut self, connect: &Connect) -> std::io::Result<Self::Socket>;
 
+    /// Whether a connect that was just begun is over already, and well: nobody will be told.
+    fn is_connected(&mut self, connect: &Connect, socket: &Self::Socket) -> bool {
+        let _ = (connect, socket);
+        false
+    }
+
     /// How a connect has ended.
     fn connect_outcome(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
 
@@ -278,12 +284,15 @@ impl<A: Application, K> Step<A, K> {
         let Ok(tls) = connect.tls.take().map(Tls::client).transpose() else {
             return self.io.end(connect.conn, Closed::Tls);
         };
-        let begun = sockets
-            .connect(&connect)
-            .map(|socket| self.register(connect.conn, socket, tls, Interest::Connect, sockets));
+        let begun = sockets.connect(&connect).map(|socket| {
+            let is_over = sockets.is_connected(&connect, &socket);
+            let interest = if is_over { Interest::Input } else { Interest::Connect };
+            (self.register(connect.conn, socket, tls, interest, sockets), is_over)
+        });
         match begun {
-            Ok(true) => {}
-            Ok(false) => self.io.end(connect.conn, Closed::ConnectFailed(std::io::ErrorKind::Other)),
+            Ok((true, true)) => self.opened(connect.conn),
+            Ok((true, false)) => {}
+            Ok((false, _)) => self.io.end(connect.conn, Closed::ConnectFailed(std::io::ErrorKind::Other)),
             Err(error) => self.io.end(connect.conn, Closed::ConnectFailed(error.kind())),
         }
     }
@@ -293,14 +302,19 @@ impl<A: Application, K> Step<A, K> {
         match sockets.connect_outcome(&connection.socket) {
             Ok(()) => {
                 sockets.watch(conn, &connection.socket, Interest::Input);
-                if let Some(slot) = self.io.slot_mut(conn) {
-                    slot.state = State::Open;
-                }
-                self.begin_handshake(conn);
-                self.application.opened(conn, Origin::Connected, &mut self.io);
+                self.opened(conn);
             }
             Err(error) => self.io.end(conn, Closed::ConnectFailed(std::io::Error::from(error).kind())),
         }
+    }
+
+    /// A connect has succeeded.
+    fn opened(&mut self, conn: ConnId) {
+        if let Some(slot) = self.io.slot_mut(conn) {
+            slot.state = State::Open;
+        }
+        self.begin_handshake(conn);
+        self.application.opened(conn, Origin::Connected, &mut self.io);
     }
 
     fn read<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
@@ -360,6 +374,13 @@ impl<A: Application, K> Step<A, K> {
     }
 
     fn write<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
+        self.write_unsent(conn, sockets);
+        if self.io.take_drained(conn) {
+            self.application.drained(conn, &mut self.io);
+        }
+    }
+
+    fn write_unsent<S: Sockets<Socket = K>>(&mut self, conn: ConnId, sockets: &mut S) {
         let Some(slot) = self.io.slot(conn) else { return };
         let (was_blocked, closing) = (slot.blocked, slot.state == State::Closing);
         let Some(Some(connection)) = self.connections.get(conn.index as usize) else { return };

@@ -48,25 +48,44 @@ pub fn accept(request: &Request<'_>) -> Result<String, UpgradeError> {
     }
 }
 
-/// Appends the `101 Switching Protocols` answer, without extensions.
-pub fn write_accepted(out: &mut Vec<u8>, accept_value: &str) {
-    write_accepted_with(out, accept_value, None);
+/// The subprotocol to be spoken, of those that the server has: `ours`, if the client offers it among its own (RFC 6455 section
+/// 4.2.2). `None`: the client offers none, or others only; then the answer names none, and the client may give up.
+pub fn select_protocol<'a>(request: &Request<'_>, ours: &'a str) -> Option<&'a str> {
+    let mut offered = request.headers("sec-websocket-protocol").flat_map(|list| list.split(','));
+    // Unlike other tokens of HTTP these are compared as they are written (section 11.3.4).
+    offered.any(|name| name.trim() == ours).then_some(ours)
 }
 
-/// The same, with what was agreed about compression.
-pub fn write_accepted_with(out: &mut Vec<u8>, accept_value: &str, deflate: Option<Deflate>) {
+/// Appends the `101 Switching Protocols` answer, without extensions or subprotocol.
+pub fn write_accepted(out: &mut Vec<u8>, accept_value: &str) {
+    write_accepted_with(out, accept_value, None, None);
+}
+
+/// The same, with the subprotocol that was selected and what was agreed about compression.
+pub fn write_accepted_with(
+    out: &mut Vec<u8>,
+    accept_value: &str,
+    protocol: Option<&str>,
+    deflate: Option<Deflate>,
+) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
     if let Some(deflate) = deflate {
         extension::write_answer(out, deflate);
     }
+    if let Some(protocol) = protocol {
+        out.extend_from_slice(b"Sec-WebSocket-Protocol: ");
+        out.extend_from_slice(protocol.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     out.extend_from_slice(b"Sec-WebSocket-Accept: ");
     out.extend_from_slice(accept_value.as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Appends a client's request. `headers` are whole lines without line ends (`Authorization: Bearer …`, [`extension::OFFER`]).
+/// Appends a client's request. `headers` are whole lines without line ends (`Authorization: Bearer …`, [`extension::OFFER`],
+/// `Sec-WebSocket-Protocol: …`).
 pub fn write_request(out: &mut Vec<u8>, host: &str, target: &str, nonce: [u8; 16], headers: &[&str]) {
     let key = STANDARD.encode(nonce);
     for part in ["GET ", target, " HTTP/1.1\r\nHost: ", host] {
@@ -94,7 +113,24 @@ pub enum Answer {
 
 /// Reads the server's answer. `Ok(None)`: more bytes are needed. `Err`: not an answer to this handshake, which offered nothing.
 pub fn read_answer(input: &[u8], nonce: [u8; 16]) -> Result<Option<Answer>, HeadError> {
-    match read_answer_to_offer(input, nonce)? {
+    read_answer_without_extension(input, nonce, None)
+}
+
+/// The same for a request that offered one subprotocol: the answer selects that one, or none.
+pub fn read_answer_to_protocol(
+    input: &[u8],
+    nonce: [u8; 16],
+    protocol: &str,
+) -> Result<Option<Answer>, HeadError> {
+    read_answer_without_extension(input, nonce, Some(protocol))
+}
+
+fn read_answer_without_extension(
+    input: &[u8],
+    nonce: [u8; 16],
+    protocol: Option<&str>,
+) -> Result<Option<Answer>, HeadError> {
+    match read_any_answer(input, nonce, protocol)? {
         Some((_, Some(_))) => Err(HeadError::Malformed),
         answer => Ok(answer.map(|(answer, _)| answer)),
     }
@@ -105,6 +141,14 @@ pub fn read_answer_to_offer(
     input: &[u8],
     nonce: [u8; 16],
 ) -> Result<Option<(Answer, Option<Deflate>)>, HeadError> {
+    read_any_answer(input, nonce, None)
+}
+
+fn read_any_answer(
+    input: &[u8],
+    nonce: [u8; 16],
+    protocol: Option<&str>,
+) -> Result<Option<(Answer, Option<Deflate>)>, HeadError> {
     let Some(response) = Response::parse(input)? else { return Ok(None) };
     if response.status != 101 {
         return Ok(Some((Answer::Refused(response.status), None)));
@@ -112,10 +156,11 @@ pub fn read_answer_to_offer(
     let expected = accept_value(&STANDARD.encode(nonce));
     let is_upgraded =
         response.has_token("upgrade", "websocket") && response.has_token("connection", "upgrade");
-    // No subprotocol is ever asked for, so none may be agreed to (RFC 6455 section 4.1).
+    // What was not offered cannot be selected (RFC 6455 section 4.1).
+    let selected = response.header("sec-websocket-protocol");
     if !is_upgraded
         || response.header("sec-websocket-accept") != Some(&expected)
-        || response.header("sec-websocket-protocol").is_some()
+        || (selected.is_some() && selected != protocol)
     {
         return Err(HeadError::Malformed);
     }
@@ -152,10 +197,41 @@ mod tests {
         assert!(read_answer(&answer, [8; 16]).is_err(), "an answer to another key is no answer");
         assert_eq!(read_answer(&answer[..20], [7; 16]), Ok(None));
         answer.clear();
-        write_accepted_with(&mut answer, &accept(&parsed).unwrap(), Some(Deflate { window_bits: 9 }));
+        write_accepted_with(&mut answer, &accept(&parsed).unwrap(), None, Some(Deflate { window_bits: 9 }));
         let accepted = (Answer::Accepted(answer.len()), Some(Deflate::FULL));
         assert_eq!(read_answer_to_offer(&answer, [7; 16]), Ok(Some(accepted)));
         assert!(read_answer(&answer, [7; 16]).is_err(), "what was not offered cannot be agreed to");
+    }
+
+    #[test]
+    fn a_subprotocol_is_selected_if_it_was_offered() {
+        let selected = |headers: &[&str]| {
+            let mut request = Vec::new();
+            write_request(&mut request, "h", "/ws", [7; 16], headers);
+            select_protocol(&Request::parse(&request).unwrap().unwrap(), "im.v1")
+        };
+        assert_eq!(selected(&["Sec-WebSocket-Protocol: im.v1"]), Some("im.v1"));
+        assert_eq!(selected(&["Sec-WebSocket-Protocol: im.v2, im.v1"]), Some("im.v1"));
+        assert_eq!(
+            selected(&["Sec-WebSocket-Protocol: a", "sec-websocket-protocol: im.v1 ,b"]),
+            Some("im.v1")
+        );
+        for none in ["X: y", "Sec-WebSocket-Protocol: im.v2", "Sec-WebSocket-Protocol: IM.V1"] {
+            assert_eq!(selected(&[none]), None, "{none}");
+        }
+        let accept = accept_value(&STANDARD.encode([7; 16]));
+        let answer = |protocol| {
+            let mut answer = Vec::new();
+            write_accepted_with(&mut answer, &accept, protocol, None);
+            answer
+        };
+        let (with, without) = (answer(Some("im.v1")), answer(None));
+        for good in [&with, &without] {
+            let accepted = Ok(Some(Answer::Accepted(good.len())));
+            assert_eq!(read_answer_to_protocol(good, [7; 16], "im.v1"), accepted);
+        }
+        assert!(read_answer_to_protocol(&with, [7; 16], "im.v2").is_err());
+        assert!(read_answer(&with, [7; 16]).is_err(), "nothing was offered");
     }
 
     #[test]

@@ -1,0 +1,138 @@
+//! What a shard has to say of a step: records gather here and leave in one piece of mail.
+//!
+//! What is not wanted costs one load. What happens again and again is said so often in a second and no more, so that an outage
+//! is not drowned in its own words; each connection and delivery is said where the level asks for that.
+
+use super::limits::{Bucket, Rate};
+use super::mail::Mail;
+use super::protocol::Message;
+use super::shard::Shard;
+use crate::log::{Event, Gate, Level, Record};
+use crate::metrics::{Dropped, FailReason};
+use std::sync::Arc;
+use std::time::Duration;
+use wire::shard::Io;
+use wire::time::Time;
+
+/// How often a shard says the same warning in a second.
+const WARNINGS_PER_SECOND: u32 = 100;
+/// Records of one step; what is beyond is dropped before it takes memory.
+const RECORDS_MAX: usize = 4096;
+/// From accept to acknowledgement: the operators' bound for an alarm.
+const HIGH_LATENCY: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    gate: Arc<Gate>,
+    /// Wall clock at monotonic time zero, nanoseconds since the Unix epoch.
+    wall_offset_ns: u64,
+    records: Vec<Record>,
+    warnings: [Bucket; Event::COUNT],
+    rate: Option<Rate>,
+}
+
+impl Journal {
+    pub(super) fn new(gate: Arc<Gate>, wall_offset_ns: u64) -> Journal {
+        let rate = Rate::per_second(WARNINGS_PER_SECOND);
+        Journal { gate, wall_offset_ns, records: Vec::new(), warnings: Default::default(), rate }
+    }
+
+    /// Says that something has happened, if anybody wants to know; `complete` adds who and what.
+    pub(super) fn say(
+        &mut self,
+        event: Event,
+        now: Time,
+        message: &'static str,
+        complete: impl FnOnce(Record) -> Record,
+    ) {
+        let level = event.level();
+        if !self.gate.wants(level) {
+            return;
+        }
+        if level <= Level::Warn && !self.warnings[event as usize].take(self.rate, now) {
+            return self.gate.count_dropped(Dropped::RateLimit, 1);
+        }
+        if self.records.len() >= RECORDS_MAX {
+            return self.gate.count_dropped(Dropped::QueueFull, 1);
+        }
+        let at_ms = (self.wall_offset_ns + now.0) / 1_000_000;
+        self.records.push(complete(Record::new(event, at_ms, message)));
+    }
+
+    /// A delivery was acknowledged.
+    pub(super) fn delivered(
+        &mut self,
+        (user, device): (&Arc<str>, &Arc<str>),
+        message: &Message,
+        latency: Duration,
+        now: Time,
+    ) {
+        let complete = |record: Record| Record {
+            latency: Some(latency),
+            message_id: message.id(),
+            ..record.of(user, Some(device))
+        };
+        if latency >= HIGH_LATENCY {
+            self.say(Event::HighLatency, now, "a delivery took long to be acknowledged", complete);
+        }
+        self.say(Event::MessageDelivered, now, "a delivery was acknowledged", complete);
+    }
+
+    /// A confirmed message is lost for a recipient.
+    pub(super) fn lost(&mut self, user: &Arc<str>, message: &Message, reason: FailReason, now: Time) {
+        self.say(Event::MessageDeliveryFailed, now, "a confirmed message is lost for this user", |record| {
+            Record { message_id: message.id(), ..record.of(user, None).text("error", reason.name()) }
+        });
+    }
+}
+
+impl Shard {
+    /// Hands what was said in this step to the edge.
+    pub(super) fn post_records(&mut self, io: &mut Io<Mail>) {
+        if self.journal.records.is_empty() {
+            return;
+        }
+        let mut records = std::mem::take(&mut self.journal.records);
+        records.truncate(self.journal.gate.enter(records.len()));
+        if !records.is_empty() {
+            io.post(io.edge(), Mail::Log(records));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(level: Level) -> Journal {
+        let gate = Arc::new(Gate::default());
+        gate.set_level(level);
+        Journal::new(gate, 0)
+    }
+
+    fn say(journal: &mut Journal, event: Event, times: usize) -> usize {
+        (0..times).for_each(|_| journal.say(event, Time(1), "it happened", |record| record));
+        std::mem::take(&mut journal.records).len()
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_made() {
+        let mut journal = journal(Level::Info);
+        assert_eq!(say(&mut journal, Event::ConnectionClosed, 3), 0);
+        assert_eq!(say(&mut journal, Event::AuthFailed, 3), 3);
+        journal.gate.set_level(Level::Debug);
+        assert_eq!(say(&mut journal, Event::ConnectionClosed, 3), 3);
+    }
+
+    #[test]
+    fn warnings_are_said_so_often_and_the_rest_is_counted() {
+        let mut journal = journal(Level::Debug);
+        let often = WARNINGS_PER_SECOND as usize;
+        assert_eq!(say(&mut journal, Event::AuthFailed, often + 7), often);
+        assert_eq!(journal.gate.dropped(Dropped::RateLimit), 7);
+        assert_eq!(say(&mut journal, Event::ConnectionError, 1), 1, "another warning has its own measure");
+        assert_eq!(say(&mut journal, Event::ConnectionClosed, often + 7), often + 7);
+        assert_eq!(say(&mut journal, Event::ConnectionClosed, RECORDS_MAX + 2), RECORDS_MAX);
+        assert_eq!(journal.gate.dropped(Dropped::QueueFull), 2);
+    }
+}

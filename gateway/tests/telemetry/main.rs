@@ -1,0 +1,15 @@
+//! Telemetry against a small collector that reads OTLP with the published types and answers as each test tells it.
+//!
+//! The real binary over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+#[path = "../driver/mod.rs"]
+mod driver;
+
+mod collector;
+#[path = "../protection/member.rs"]
+#[expect(dead_code, reason = "shared with the tests of protections, which need more of it")]
+mod member;
+mod metrics;
+mod traces;
+mod trouble;
