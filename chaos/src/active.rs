@@ -45,6 +45,18 @@ pub enum FaultError {
     NoProcess,
 }
 
+impl FaultError {
+    /// Whether a fault that could not be put in may act all the same, or act later.
+    pub fn may_be_in_force(&self) -> bool {
+        match self {
+            FaultError::Gateway(_) | FaultError::Process(ProcessError::Unproven { .. }) => true,
+            FaultError::Process(ProcessError::Gone { .. }) | FaultError::Start(_) | FaultError::NoProcess => {
+                false
+            }
+        }
+    }
+}
+
 /// A fault in force. It must be healed; dropping it heals nothing.
 #[derive(Debug)]
 #[must_use = "a fault in force must be healed"]
@@ -97,6 +109,20 @@ impl Fault {
         };
         Ok(Active { fault: self, process, asked, effective: Time::now() })
     }
+
+    /// Takes out what [`Fault::inject`] may have left in force when it failed. `start` as in [`Active::heal`].
+    pub async fn undo(
+        self,
+        target: &Target,
+        start: impl FnOnce() -> io::Result<u32>,
+    ) -> Result<Healed, FaultError> {
+        let process = match self {
+            Fault::Pause => Some(Process::open(target.pid.ok_or(FaultError::NoProcess)?)?),
+            Fault::Gateway(_) | Fault::Kill => None,
+        };
+        let now = Time::now();
+        Active { fault: self, process, asked: now, effective: now }.heal(target, start).await
+    }
 }
 
 impl Active {
@@ -121,5 +147,32 @@ impl Active {
             (Fault::Pause, None) => return Err(FaultError::NoProcess),
         };
         Ok(Healed { at: Time::now(), proof })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_pause_that_was_not_seen_in_time_is_undone() {
+        // Built with the whole workspace, reqwest wants one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::open(child.id()).unwrap();
+        process.pause().await.unwrap();
+        let target = Target {
+            base_url: "http://127.0.0.1:1".into(),
+            pid: Some(child.id()),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        };
+        let healed = Fault::Pause.undo(&target, || panic!("it was not killed")).await.unwrap();
+        assert!(healed.proof.ends_with("running"), "{}", healed.proof);
+        process.kill().await.unwrap();
+        child.wait().unwrap();
+        let gone = Fault::Pause.undo(&target, || panic!("it was not killed")).await.unwrap_err();
+        assert!(!gone.may_be_in_force());
+        let unproven = ProcessError::Unproven { pid: 1, wanted: "stopped", found: "in state D".into() };
+        assert!(FaultError::from(unproven).may_be_in_force());
     }
 }

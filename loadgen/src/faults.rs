@@ -1,7 +1,7 @@
 //! From a fault as the scenario says it to one that chaos can put in.
 
 use chaos::active::Fault;
-use chaos::faults::gateway::{GatewayFault, Pick};
+use chaos::faults::gateway::GatewayFault;
 use scenarios::scenario::{self, Back, FaultKind};
 use scenarios::units::format_duration;
 use std::time::Duration;
@@ -13,11 +13,7 @@ pub fn runnable(kind: &FaultKind) -> Fault {
             Fault::Gateway(GatewayFault::Latency { delay: delay.value, share: share.value.0 })
         }
         FaultKind::GatewayFailureRate { share, pick } => {
-            let pick = match pick {
-                scenario::Pick::Random => Pick::Random,
-                scenario::Pick::Even => Pick::Even,
-            };
-            Fault::Gateway(GatewayFault::FailureRate { share: share.value.0, pick })
+            Fault::Gateway(GatewayFault::FailureRate { share: share.value.0, pick: *pick })
         }
         FaultKind::ProcessKill { .. } | FaultKind::ProcessRestart { .. } => Fault::Kill,
         FaultKind::ProcessPause { .. } => Fault::Pause,

@@ -1,14 +1,13 @@
 //! `target.gateway.flags`: held against the gateway's own command line before anything is started.
 
 use clap::builder::Resettable;
-use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Args as _, Command};
+use clap::{Arg, Args as _, Command};
 use scenarios::problem::{Problem, nearest};
 use scenarios::span::Spanned;
 use std::error::Error as _;
 
 /// Flags that the run sets itself, or that would keep its clients out.
-const OWN: [&str; 4] = ["config", "listen", "follow-stdin", "enable-test-faults"];
+const OWN: [&str; 5] = ["config", "print-config", "listen", "follow-stdin", "enable-test-faults"];
 const OWN_PREFIXES: [&str; 2] = ["auth-", "tls-"];
 
 /// A flag and its value, as the scenario has them.
@@ -16,8 +15,7 @@ type Flag = (Spanned<String>, Spanned<String>);
 
 /// The command line that the flags make.
 pub fn arguments(flags: &[Flag]) -> Vec<String> {
-    let command = command();
-    flags.iter().filter_map(|(name, value)| argument(&command, &name.value, &value.value)).collect()
+    flags.iter().map(|(name, value)| argument(&name.value, &value.value)).collect()
 }
 
 /// Flags that the gateway does not have or take.
@@ -40,11 +38,13 @@ fn problem(command: &Command, name: &Spanned<String>, value: &Spanned<String>) -
             None => "`loadgen gateway --help` lists them; write them without dashes".into(),
         }));
     }
-    let argument = argument(command, &name.value, &value.value)?;
+    let argument = argument(&name.value, &value.value);
     let error = command.clone().try_get_matches_from(["gateway".to_owned(), argument]).err()?;
-    let reason = match (error.kind(), error.source()) {
-        (ErrorKind::TooManyValues, _) => "it is switched on by `true` and off by `false`".into(),
-        (_, Some(reason)) => reason.to_string(),
+    let reason = match error.source() {
+        _ if find(command, &name.value).is_some_and(gateway::config::is_switch) => {
+            "it is switched on by `true` and off by `false`".into()
+        }
+        Some(reason) => reason.to_string(),
         _ => "`loadgen gateway --help` says what it takes".into(),
     };
     let place = value.span.clone().unwrap_or(place);
@@ -52,14 +52,8 @@ fn problem(command: &Command, name: &Spanned<String>, value: &Spanned<String>) -
     Some(Problem::error(summary, place).hint(reason))
 }
 
-/// `--name=value`; a switch is its name alone, or nothing if it is off.
-fn argument(command: &Command, name: &str, value: &str) -> Option<String> {
-    let is_switch = find(command, name).is_some_and(|arg| matches!(arg.get_action(), ArgAction::SetTrue));
-    match (is_switch, value) {
-        (true, "true") => Some(format!("--{name}")),
-        (true, "false") => None,
-        _ => Some(format!("--{name}={value}")),
-    }
+fn argument(name: &str, value: &str) -> String {
+    format!("--{name}={value}")
 }
 
 fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
@@ -117,15 +111,15 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_its_name_alone_or_nothing() {
-        assert_eq!(arguments(&[flag("echo", "true"), flag("node", "n1")]), ["--echo", "--node=n1"]);
-        assert_eq!(arguments(&[flag("echo", "false")]), [""; 0]);
+    fn a_switch_is_on_or_off() {
+        assert_eq!(arguments(&[flag("echo", "true"), flag("node", "n1")]), ["--echo=true", "--node=n1"]);
         check("echo", "true", None);
+        check("echo", "false", None);
         check(
             "echo",
-            "yes",
+            "perhaps",
             Some((
-                "`yes` is no value of the gateway's flag `echo`",
+                "`perhaps` is no value of the gateway's flag `echo`",
                 "it is switched on by `true` and off by `false`",
             )),
         );

@@ -2,7 +2,9 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::path::Path;
+use std::time::Duration;
 use wire::shard::event_loop::{self, Tables};
+use wire::shard::steering::{self, NoSteering};
 
 /// Descriptors of a thread's table that are no connections.
 const DESCRIPTORS_KEPT: u64 = 100;
@@ -10,6 +12,13 @@ const DESCRIPTORS_KEPT: u64 = 100;
 const CONNECTIONS_PER_SOURCE: u64 = 5000;
 /// Client threads of a run, and shards of a gateway.
 const THREADS_MAX: u64 = 64;
+/// Messages a second that a core carries at both ends, sent, confirmed, delivered and acknowledged, with room left for the
+/// schedule to be kept.
+const MESSAGES_PER_CORE: u64 = 10_000;
+/// Share of the CPUs' time that other work may take before a generator's schedule is in danger.
+const BUSY_MAX: f64 = 0.3;
+/// How long the CPUs are watched.
+const LOOK_FOR: Duration = Duration::from_millis(300);
 /// Kernel memory of one connection, both ends, bytes (measured: 8.2 to 8.6 KiB).
 const KERNEL_BYTES_PER_CONNECTION: u64 = 9 * 1024;
 
@@ -57,6 +66,7 @@ pub fn raise_descriptor_limit() {
 pub fn findings(needs: Needs) -> Vec<Finding> {
     let mut findings = vec![descriptors(needs, event_loop::tables()), ports(needs), memory(needs)];
     findings.extend(conntrack(needs));
+    findings.extend(steering(needs));
     findings
 }
 
@@ -68,7 +78,7 @@ fn descriptors(needs: Needs, tables: Tables) -> Finding {
             let threads = threads(needs.clients);
             (
                 per_table * THREADS_MAX,
-                format!("{per_table} sockets a thread, {threads} threads for {clients} clients"),
+                format!("{per_table} sockets a thread; threads for {clients} clients: {threads}"),
             )
         }
         Tables::Shared => (
@@ -77,9 +87,15 @@ fn descriptors(needs: Needs, tables: Tables) -> Finding {
         ),
     };
     let refusal = (clients > fits).then(|| {
-        format!("{clients} clients do not fit: raise the hard limit of `ulimit -n`, or lower vus to {fits}")
+        let fewer = or_lower(fits);
+        format!("{clients} clients do not fit: raise the hard limit of `ulimit -n`{fewer}")
     });
     Finding { name: "descriptors", found, refusal }
+}
+
+/// The other way out, where it leads anywhere.
+fn or_lower(fits: u64) -> String {
+    if fits == 0 { String::new() } else { format!(", or lower vus to {fits}") }
 }
 
 fn ports(needs: Needs) -> Finding {
@@ -93,7 +109,7 @@ fn ports(needs: Needs) -> Finding {
     let refusal = (ports < CONNECTIONS_PER_SOURCE.min(u64::from(needs.clients))).then(|| {
         format!("{ports} ports per source address are too few: sysctl -w net.ipv4.ip_local_port_range=\"32768 60999\"")
     });
-    Finding { name: "ports", found: format!("{ports} a source address, {sources} addresses used"), refusal }
+    Finding { name: "ports", found: format!("{ports} a source address; addresses used: {sources}"), refusal }
 }
 
 fn memory(needs: Needs) -> Finding {
@@ -110,24 +126,96 @@ fn memory(needs: Needs) -> Finding {
         Some(available) => Finding {
             name: "memory",
             found: format!("{} MiB available, about {} MiB needed", mib(available), mib(wanted)),
-            refusal: (wanted > available)
-                .then(|| format!("lower vus to {}", available.saturating_sub(64 << 20) / per_client)),
+            refusal: (wanted > available).then(|| {
+                let fewer = or_lower(available.saturating_sub(64 << 20) / per_client);
+                format!("{} clients do not fit: free memory{fewer}", needs.clients)
+            }),
         },
     }
 }
 
-/// Connections stay in the table for a while after their end; a full table drops new ones without a word.
 fn conntrack(needs: Needs) -> Option<Finding> {
     let read = |name: &str| -> Option<u64> {
         let path = format!("/proc/sys/net/netfilter/{name}");
         std::fs::read_to_string(path).ok()?.trim().parse().ok()
     };
-    let (count, max) = (read("nf_conntrack_count")?, read("nf_conntrack_max")?);
-    let free = max.saturating_sub(count);
-    let refusal = (free < u64::from(needs.clients)).then(|| {
-        "wait until old connections have left the table (up to 120 s), or run in a network namespace: unshare -n".into()
+    Some(conntrack_finding(needs, read("nf_conntrack_count")?, read("nf_conntrack_max")?))
+}
+
+/// Connections stay in the table for a while after their end; a full table drops new ones without a word.
+fn conntrack_finding(needs: Needs, count: u64, max: u64) -> Finding {
+    let clients = u64::from(needs.clients);
+    let namespace = "run in a network namespace: unshare -n";
+    let refusal = if clients > max {
+        let fewer = or_lower(max);
+        Some(format!(
+            "raise it: sysctl -w net.netfilter.nf_conntrack_max={}{fewer}, or {namespace}",
+            clients * 2
+        ))
+    } else if clients > max.saturating_sub(count) {
+        Some(format!("wait until old connections have left the table (up to 120 s), or {namespace}"))
+    } else {
+        None
+    };
+    Finding { name: "conntrack", found: format!("{count} of {max} entries used"), refusal }
+}
+
+/// Time that all CPUs together have passed, in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticks {
+    busy: u64,
+    idle: u64,
+}
+
+impl Ticks {
+    /// From `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal; what follows is in the first two already.
+    fn parse(stat: &str) -> Option<Ticks> {
+        let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        let ticks: Vec<u64> =
+            line.split_whitespace().take(8).map_while(|number| number.parse().ok()).collect();
+        let idle = ticks.get(3)? + ticks.get(4)?;
+        Some(Ticks { busy: ticks.iter().sum::<u64>() - idle, idle })
+    }
+
+    fn now() -> Option<Ticks> {
+        Ticks::parse(&std::fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// Share of the time since `earlier` in which CPUs had work, 0 to 1.
+    fn busy_since(self, earlier: Ticks) -> Option<f64> {
+        let (busy, idle) = (self.busy.checked_sub(earlier.busy)?, self.idle.checked_sub(earlier.idle)?);
+        (busy + idle > 0).then(|| busy as f64 / (busy + idle) as f64)
+    }
+}
+
+/// Cores, how busy they are with other things, and their governor. Nothing is refused: a run says itself whether its
+/// generator kept the schedule. Takes 0.3 s.
+pub fn cpu() -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let before = Ticks::now();
+    std::thread::sleep(LOOK_FOR);
+    let busy = before.and_then(|before| Ticks::now()?.busy_since(before));
+    let busy = busy.map_or("not known".into(), |busy| {
+        let advice = if busy > BUSY_MAX { ": end what else runs, or a run may be void" } else { "" };
+        format!("{:.0}%{advice}", busy * 100.0)
     });
-    Some(Finding { name: "conntrack", found: format!("{count} of {max} entries used"), refusal })
+    let governor = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    let governor = governor.map(|name| format!("; governor {}", name.trim())).unwrap_or_default();
+    let holds = cores as u64 * MESSAGES_PER_CORE;
+    let found = format!("cores {cores}, busy {busy}{governor}; enough for about {holds} messages a second");
+    Finding { name: "cpu", found, refusal: None }
+}
+
+/// Whether the gateway's `--steering cpu` would work: tried on a socket of its own.
+fn steering(needs: Needs) -> Option<Finding> {
+    needs.own_gateway.then(|| {
+        let found = match steering::probe() {
+            Ok(cpus) => format!("the gateway's `--steering cpu` works here, over {cpus} CPUs"),
+            Err(NoSteering::OneCpu) => "one CPU: `--steering cpu` has nothing to choose".into(),
+            Err(NoSteering::Refused(error)) => format!("this kernel refuses `--steering cpu`: {error}"),
+        };
+        Finding { name: "steering", found, refusal: None }
+    })
 }
 
 /// Whether results can be written to `folder`; makes it. Gives the fix if not.
@@ -165,6 +253,29 @@ mod tests {
         assert_eq!(descriptors(needs(per_table + 1), Tables::Split).refusal, None);
         let refusal = descriptors(needs(per_table + 1), Tables::Shared).refusal;
         assert!(refusal.is_some_and(|refusal| refusal.contains(&format!("lower vus to {per_table}"))));
+    }
+
+    #[test]
+    fn the_way_out_fits_what_is_short() {
+        let of = |clients, count, max| {
+            conntrack_finding(Needs { clients, own_gateway: true }, count, max).refusal.unwrap_or_default()
+        };
+        assert_eq!(of(100, 0, 100), "");
+        assert!(of(100, 1, 100).starts_with("wait until old connections"));
+        assert!(
+            of(101, 0, 100)
+                .starts_with("raise it: sysctl -w net.netfilter.nf_conntrack_max=202, or lower vus to 100")
+        );
+        assert_eq!(or_lower(0), "", "nobody is no way out");
+    }
+
+    #[test]
+    fn cores_are_as_busy_as_the_kernel_counts() {
+        let before = Ticks::parse("cpu  100 0 50 1000 10 0 0 0 0 0\ncpu0 1 2 3").expect("a line of all CPUs");
+        let after = Ticks::parse("cpu  130 0 60 1050 20 0 0 0 0 0").expect("a line of all CPUs");
+        assert_eq!(after.busy_since(before), Some(0.4));
+        assert_eq!(before.busy_since(before), None);
+        assert_eq!(Ticks::parse("intr 5"), None);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use assertions::labels::Labels;
 use assertions::matcher::Matcher;
 use assertions::promql::ast::Dialect;
 use assertions::promql::parse::ParseOptions;
-use assertions::rule::{self, AlertRule, Rule, RuleSet};
+use assertions::rule::{self, AlertRule, Rule, RuleSet, doubts::doubts};
 use assertions::threshold;
 use scenarios::problem::{Problem, Problems};
-use scenarios::scenario::{FileRef, Scenario};
+use scenarios::scenario::{Clock, FileRef, Scenario};
 use scenarios::span::{Source, Span, Spanned};
 use scenarios::{Loaded, Options};
 use sha2::{Digest as _, Sha256};
@@ -85,6 +85,8 @@ pub fn prepare(path: &Path, options: &Options) -> Result<Prepared, Problems> {
     // Names and bounds mean something only beside rules and routes that could be read.
     if !Problems(problems.clone()).has_errors() {
         let facts: Vec<RuleFacts> = rules.groups.iter().flat_map(rule_facts).collect();
+        let is_stretched = loaded.scenario.clock.value == Clock::Stretched;
+        problems.extend(doubts(&rules, loaded.scenario.alerts.scrape_interval.value, is_stretched));
         let file = sources.first().map_or("no rule file", |source| source.name.as_str());
         problems.extend(bounds::unknown_names(&loaded.scenario, &facts, file, routes.as_deref()));
         let (found, unreachable) = bounds::forecast(&loaded.scenario, &facts, routes.as_deref());
@@ -116,7 +118,7 @@ fn read(file: &Spanned<FileRef>, problems: &mut Vec<Problem>) -> Option<Arc<Sour
     let name = file.value.path.display().to_string();
     let text = match file.value.embedded {
         Some(text) => Ok(text.to_owned()),
-        None => std::fs::read_to_string(&file.value.path),
+        None => scenarios::disk::read(&file.value.path),
     };
     match (text, &file.span) {
         (Ok(text), _) => Some(Arc::new(Source { name, text })),

@@ -5,6 +5,7 @@ use crate::fleet::figures::SecondFigures;
 use crate::terminal;
 use assertions::timeline::{AlertEvent, Transition};
 use indicatif::{ProgressBar, ProgressStyle};
+use reports::figures::count;
 use scenarios::scenario::Phase;
 use scenarios::units::format_duration;
 use std::io::IsTerminal as _;
@@ -45,14 +46,16 @@ impl Progress {
 
     /// Clients come in.
     pub fn connecting(&self, connected: u64, clients: u64) {
-        self.live(|| format!("connect  {connected} of {clients} clients"));
+        self.live(|| format!("connect  {} of {} clients", count(connected), count(clients)));
     }
 
     /// Clients are in.
     pub fn connected(&self, connected: u64, clients: u64, took: Duration) {
         let mark = if connected == clients { "✓" } else { "✗" };
         self.line(&format!(
-            "connect    {mark}  {connected} of {clients} clients in {:.1} s",
+            "connect    {mark}  {} of {} clients in {:.1} s",
+            count(connected),
+            count(clients),
             took.as_secs_f64()
         ));
         self.line("warm-up    …  until the target has been healthy for a while");
@@ -83,7 +86,8 @@ impl Progress {
         let faults = log.map_or(&[][..], |log| &log.faults);
         for (planned, fault) in phase.faults.iter().zip(faults) {
             let state = match (fault.effective, fault.healed) {
-                (None, _) => "✗  never took effect".to_owned(),
+                (None, _) if fault.proof.is_empty() => "✗  not put in".to_owned(),
+                (None, _) => format!("✗  {}", fault.proof),
                 (Some(_), None) => format!("✗  not healed: {}", fault.proof),
                 (Some(effective), Some(_)) => {
                     let after = fault.asked.map_or(Duration::ZERO, |asked| effective.since(asked));
@@ -114,7 +118,7 @@ impl Progress {
 
     /// Traffic has stopped; messages are waited for.
     pub fn settling(&self, missing: u64) {
-        self.live(|| format!("settle     {missing} messages on their way"));
+        self.live(|| format!("settle     {} messages on their way", count(missing)));
     }
 
     /// Nothing more to show.

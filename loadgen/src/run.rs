@@ -137,7 +137,7 @@ async fn conduct(
     // After everything else that can fail: a journal that stays behind means a run that died.
     let journal = Journal::create(&journal::folder(), run_id).map_err(|error| {
         Refusal::preflight(format!(
-            "cannot write the fault journal in {}: {error}",
+            "cannot write the fault journal in {}: {error}; set XDG_STATE_HOME to a folder that can be written",
             journal::folder().display()
         ))
     })?;

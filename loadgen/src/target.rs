@@ -96,6 +96,8 @@ fn spawn(flags: &[String], key: &str, listen: SocketAddr) -> Result<(Child, Sock
     let mut child = command
         .args(["gateway", "--follow-stdin", "--enable-test-faults", "--listen", &listen.to_string()])
         .args(flags)
+        // Its log goes where ours goes, and what a fault makes it say is in the report already.
+        .args((!flags.iter().any(|flag| flag.starts_with("--log-level"))).then_some("--log-level=error"))
         .env("GATEWAY_AUTH_KEY", key)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

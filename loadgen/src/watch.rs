@@ -9,10 +9,11 @@ use assertions::notify::{Pipeline, Posted, Silence, Suppression};
 use assertions::promql::ast::{Dialect, Selector};
 use assertions::promql::parse::{ParseOptions, parse};
 use assertions::promql::selection;
-use assertions::rule::RuleSet;
+use assertions::rule::{RuleKind, RuleSet};
 use assertions::store::Store;
 use assertions::time::Millis;
 use assertions::timeline::{AlertEvent, Notification, Transition};
+use assertions::verdict::Nearest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,6 +225,42 @@ impl Watch {
         events.map(|events| events / self.factor)
     }
 
+    /// Of the values that rule number `rule` has compared with a number since `from`, the nearest to it.
+    pub fn nearest(&self, rule: usize, from: Millis) -> Option<Nearest> {
+        let due = |at: &Millis| self.engine.next_evaluation(*at).filter(|due| *due <= self.last);
+        let moments = std::iter::successors(due(&from), due);
+        let observed =
+            moments.flat_map(|at| self.engine.observations(&self.store, rule, at).unwrap_or_default());
+        let compared = observed
+            .filter_map(|observed| Some(Nearest { value: observed.value, threshold: observed.threshold? }));
+        let distance = |nearest: &Nearest| (nearest.value - nearest.threshold).abs();
+        let finite = compared.filter(|nearest| distance(nearest).is_finite());
+        finite.min_by(|one, other| distance(one).total_cmp(&distance(other)))
+    }
+
+    /// Alerts, each with a metric that it reads and that neither the target has ever exposed nor a rule has recorded. Those
+    /// that wait for an absence are left out.
+    pub fn reads_nothing(&self) -> Vec<(String, String)> {
+        let rules = self.engine.rules();
+        let is_made = |name: &str| {
+            name.starts_with("ALERTS")
+                || self.store.named(name).next().is_some()
+                || rules
+                    .rules()
+                    .any(|rule| matches!(&rule.kind, RuleKind::Record(made) if made.value == name))
+        };
+        let mut found = Vec::new();
+        for (rule, alert) in rules.alerts().filter(|(rule, _)| !selection::asserts_absence(&rule.expr)) {
+            for name in rule.windows().selectors.into_iter().filter_map(|selector| selector.name) {
+                let pair = (alert.name.value.clone(), name.to_string());
+                if !is_made(&pair.1) && !found.contains(&pair) {
+                    found.push(pair);
+                }
+            }
+        }
+        found
+    }
+
     /// Decisions not to tell.
     pub fn suppressions(&self) -> &[Suppression] {
         self.pipeline.as_ref().map_or(&[], Pipeline::suppressions)
@@ -232,5 +269,31 @@ impl Watch {
     /// Scrapes that failed.
     pub fn failed_scrapes(&self) -> u64 {
         self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assertions::rule;
+    use scenarios::span::Source;
+
+    #[test]
+    fn an_alert_on_a_metric_that_is_not_there_is_named() {
+        let text = "groups: [{name: g, rules: [
+            {record: 'made:rate', expr: 'rate(there_total[1m])'},
+            {alert: Typo, expr: 'rate(there_totl[1m]) > 0 or rate(there_total[1m]) > 1'},
+            {alert: Sound, expr: 'rate(there_total[1m]) > 0 and made:rate > 0 and up == 1'},
+            {alert: Gone, expr: 'absent(gone_total)'},
+            {alert: High, expr: 'there_total > 500'}]}]";
+        let source = Arc::new(Source { name: "r.yml".into(), text: text.into() });
+        let rules = rule::load(&[source], Dialect::V2.into()).expect("readable").rules;
+        let second = Duration::from_secs(1);
+        let grid = Grid::new("gw", "a:1", second);
+        let mut watch = Watch::new(rules, None, second, Millis(0), grid);
+        watch.slot(Millis(1000), Some("# TYPE there counter\nthere_total 1\n# EOF\n"), 1.0, Duration::ZERO);
+        let near = Nearest { value: 1.0, threshold: 500.0 };
+        assert_eq!((watch.nearest(4, Millis(0)), watch.nearest(1, Millis(0))), (Some(near), None));
+        assert_eq!(watch.reads_nothing(), [("Typo".to_owned(), "there_totl".to_owned())]);
     }
 }

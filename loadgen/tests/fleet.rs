@@ -1,15 +1,17 @@
 //! Clients against a real gateway, both in this process, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod engine;
+
 use clap::Parser as _;
+use engine::wait;
 use gateway::auth::{Claims, Signer};
 use gateway::server::Server;
 use loadgen::fleet::figures::FleetFigures;
 use loadgen::fleet::ledger::Class;
-use loadgen::fleet::plan::{Arrivals, Recipients, Segment, Traffic};
+use loadgen::fleet::plan::Recipients;
 use loadgen::fleet::{Fleet, Orders};
-use scenarios::scenario::{Jitter, Reconnect};
-use scenarios::units::DurationRange;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 use wire::time::Time;
@@ -29,41 +31,10 @@ fn gateway(arguments: &[&str]) -> Server {
 
 fn orders(target: SocketAddr, clients: u32, rate: f64, to: Recipients) -> Orders {
     let signer = Signer::new(KEY.as_bytes());
-    let segment = Segment { length: Duration::ZERO, rate_begin: rate, rate_end: rate };
-    Orders {
-        seed: 42,
-        target,
-        host: target.to_string(),
-        path: "/ws".into(),
-        token: Box::new(move |user| {
-            signer.sign(&Claims { sub: user.into(), device: "d".into(), exp: u64::MAX / 2 }).unwrap()
-        }),
-        clients,
-        connect_rate: 20_000.0,
-        reconnect: Reconnect {
-            backoff: DurationRange { shortest: Duration::from_millis(50), longest: Duration::from_secs(1) },
-            jitter: Jitter::Full,
-        },
-        traffic: vec![Traffic {
-            name: "chat".into(),
-            segments: vec![segment],
-            arrivals: Arrivals::Even,
-            to,
-            body_bytes: 64,
-        }],
-        late_after: Duration::from_secs(10),
-        threads: 2,
-    }
-}
-
-/// Polls until `done`, at most 20 seconds.
-fn wait(fleet: &mut Fleet, what: &str, mut done: impl FnMut(&mut Fleet) -> bool) {
-    let until = Time::now() + Duration::from_secs(20);
-    while !done(fleet) {
-        assert!(Time::now() < until, "still waiting: {what}");
-        fleet.seconds();
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let token = move |user: &str| {
+        signer.sign(&Claims { sub: user.into(), device: "d".into(), exp: u64::MAX / 2 }).unwrap()
+    };
+    Orders { token: Box::new(token), connect_rate: 20_000.0, ..engine::orders(target, clients, rate, to) }
 }
 
 /// Connects all, sends for `length`, waits until as much has arrived as was confirmed (or `settle` has passed), and stops.
@@ -148,6 +119,28 @@ fn what_is_still_due_is_attempted_before_the_truth_is_handed_over() {
     assert_eq!((counts.planned(), counts.of(Class::Offline)), (500, 500), "{counts:?}");
 }
 
+/// As when the word of the end reaches threads late that have gone on to send.
+#[test]
+fn what_is_sent_before_the_end_is_told_counts_like_all_else() {
+    let gateway = gateway(&["--shards", "2"]);
+    let mut fleet = Fleet::start(orders(gateway.address, 100, 1000.0, Recipients::RandomUser)).unwrap();
+    fleet.connect(Time::now());
+    wait(&mut fleet, "connects", |fleet| fleet.count(|gauges| gauges.connected.get()) == 100);
+    let begin = Time::now();
+    fleet.begin_traffic(begin);
+    fleet.begin_phase(begin, 1.0);
+    wait(&mut fleet, "messages", |fleet| fleet.count(|g| g.sent.get()) > 300);
+    fleet.end_traffic(begin + Duration::from_millis(200));
+    wait(&mut fleet, "the end", |fleet| {
+        fleet.traffic_is_over() && fleet.count(|g| g.delivered.get()) == fleet.count(|g| g.sent.get())
+    });
+    fleet.hand_over();
+    wait(&mut fleet, "the truth", |fleet| fleet.has_handed_over());
+    let figures = fleet.stop().unwrap();
+    assert!(figures.tally.planned > 300, "{:?}", figures.tally);
+    assert_eq!(figures.tally, figures.tally_of_classes());
+}
+
 #[test]
 fn a_fleet_that_has_not_handed_over_has_no_figures() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -165,6 +158,9 @@ fn a_gateway_takes_as_many_connections_as_it_may_however_they_fall() {
     assert_eq!(fleet.count(|gauges| gauges.connect_failed.get()), 0);
     let one_more = std::net::TcpStream::connect(gateway.address).and_then(|mut stream| {
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut request = Vec::new();
+        wire::ws::handshake::write_request(&mut request, "test", "/ws", [0; 16], &[]);
+        stream.write_all(&request)?;
         std::io::Read::read(&mut stream, &mut [0])
     });
     assert_eq!(one_more.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);

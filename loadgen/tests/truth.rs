@@ -3,17 +3,18 @@
 //! `TRUTH_MESSAGES=1000000 cargo nextest run --release -p loadgen --test truth` is the long form.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod engine;
+
+use engine::wait;
 use loadgen::fleet::ledger::{CLASSES, Class};
-use loadgen::fleet::plan::{Arrivals, Recipients, Segment, Traffic};
+use loadgen::fleet::plan::Recipients;
 use loadgen::fleet::{Fleet, Orders};
-use scenarios::scenario::{Jitter, Reconnect};
-use scenarios::units::DurationRange;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use wire::http::Request;
 use wire::shard::event_loop::{Config, reserve, run};
-use wire::shard::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex, mailbox};
+use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex, mailbox};
 use wire::time::Time;
 use wire::ws::endpoint::{Endpoint, Event, Role};
 use wire::ws::frame::{self, Opcode};
@@ -120,13 +121,7 @@ fn target(every: u64, last_swap: u64) -> SocketAddr {
     let reserved = reserve(([127, 0, 0, 1], 0).into()).unwrap();
     let address = reserved.address;
     let shard = mailbox::network(2).unwrap().swap_remove(0);
-    let config = Config {
-        listen: Some(address),
-        seats: Seats::unlimited(),
-        tls: None,
-        timer_slack: Duration::from_micros(50),
-        steering: None,
-    };
+    let config = Config { listen: Some(address), ..Config::default() };
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let _held = reserved;
@@ -137,46 +132,14 @@ fn target(every: u64, last_swap: u64) -> SocketAddr {
     address
 }
 
-/// Polls until `done`, at most a minute.
-fn wait(fleet: &mut Fleet, what: &str, mut done: impl FnMut(&mut Fleet) -> bool) {
-    let until = Time::now() + Duration::from_secs(60);
-    while !done(fleet) {
-        assert!(Time::now() < until, "still waiting: {what}");
-        fleet.seconds();
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
 fn losses_duplicates_and_swaps_are_counted_exactly() {
     const CLIENTS: u32 = 100;
     let messages: u64 = std::env::var("TRUTH_MESSAGES").map_or(50_000, |number| number.parse().unwrap());
     let (every, rate) = (1000, if cfg!(debug_assertions) { 5_000.0 } else { 20_000.0 });
     let expected = messages / every;
-    let segment = Segment { length: Duration::ZERO, rate_begin: rate, rate_end: rate };
     let target = target(every, messages - 10 * u64::from(CLIENTS));
-    let orders = Orders {
-        seed: 7,
-        target,
-        host: target.to_string(),
-        path: "/ws".into(),
-        token: Box::new(|_| String::new()),
-        clients: CLIENTS,
-        connect_rate: 1e9,
-        reconnect: Reconnect {
-            backoff: DurationRange { shortest: Duration::from_millis(50), longest: Duration::from_secs(1) },
-            jitter: Jitter::Full,
-        },
-        traffic: vec![Traffic {
-            name: "self".into(),
-            segments: vec![segment],
-            arrivals: Arrivals::Even,
-            to: Recipients::Sender,
-            body_bytes: 32,
-        }],
-        late_after: Duration::from_secs(10),
-        threads: 2,
-    };
+    let orders = Orders { seed: 7, ..engine::orders(target, CLIENTS, rate, Recipients::Sender) };
     let mut fleet = Fleet::start(orders).unwrap();
     fleet.connect(Time::now());
     wait(&mut fleet, "connects", |fleet| fleet.count(|gauges| gauges.connected.get()) == u64::from(CLIENTS));

@@ -2,16 +2,8 @@
 //!
 //! The gateway ends such a fault by itself when its lease is over, whatever becomes of us.
 
+use scenarios::scenario::Pick;
 use std::time::Duration;
-
-/// How lost deliveries are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pick {
-    /// Each by chance.
-    Random,
-    /// Every (1/share)-th.
-    Even,
-}
 
 /// A fault inside the gateway.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,7 +3,7 @@
 use super::ScenarioArguments;
 use crate::prepare::{Prepared, prepare};
 use crate::terminal;
-use assertions::bounds::{self, Forecast, Window};
+use assertions::bounds::{self, Forecast, Notice, Window};
 use scenarios::scenario::Scenario;
 use scenarios::units::format_duration;
 use std::fmt::{self, Write as _};
@@ -62,20 +62,15 @@ fn write_forecast(text: &mut String, scenario: &Scenario, forecast: &Forecast) -
     };
     let (begin, end) = forecast.cause;
     writeln!(text, "\n{}: its cause lasts from {} to {}", forecast.alert, moment(begin), moment(end))?;
-    let mut line = |what: &str, window: &Window| {
+    writeln!(
+        text,
+        "  (earliest: it shows at once; latest: it shows when the rule's whole window lies within it)"
+    )?;
+    let windows = windows(forecast);
+    let width = windows.iter().map(|(what, _)| what.len()).max().unwrap_or(0);
+    for (what, window) in windows {
         let latest = window.latest.map_or("not known".to_owned(), moment);
-        writeln!(text, "  {what:<28} earliest {:<22} latest {latest}", moment(window.earliest))
-    };
-    if let Some(pending) = &forecast.pending {
-        line("pending", pending)?;
-    }
-    line("firing", &forecast.firing)?;
-    for notice in &forecast.notices {
-        line(&format!("notice {}", notice.who), &notice.window)?;
-    }
-    line("resolved", &forecast.resolved)?;
-    for notice in &forecast.resolved_notices {
-        line(&format!("resolved notice {}", notice.who), &notice.window)?;
+        writeln!(text, "  {what:<width$} earliest {:<22} latest {latest}", moment(window.earliest))?;
     }
     for margin in &forecast.margins {
         let left = match margin.seconds() {
@@ -85,9 +80,29 @@ fn write_forecast(text: &mut String, scenario: &Scenario, forecast: &Forecast) -
             Some(seconds) => format!("{} to spare", whole_seconds(Duration::from_secs_f64(seconds))),
             None => "depends on how the expression falls".into(),
         };
-        writeln!(text, "  {:<28} within {:<24} {left}", margin.kind.words(), format_duration(margin.bound))?;
+        writeln!(
+            text,
+            "  {:<width$} within {:<24} {left}",
+            margin.kind.words(),
+            format_duration(margin.bound)
+        )?;
     }
     Ok(())
+}
+
+/// What can come, in the order of time, and when.
+fn windows(forecast: &Forecast) -> Vec<(String, &Window)> {
+    let pending = forecast.pending.iter().map(|pending| ("pending".to_owned(), pending));
+    pending
+        .chain([("firing".to_owned(), &forecast.firing)])
+        .chain(told("notice", &forecast.notices))
+        .chain([("resolved".to_owned(), &forecast.resolved)])
+        .chain(told("resolved notice", &forecast.resolved_notices))
+        .collect()
+}
+
+fn told<'a>(what: &'a str, notices: &'a [Notice]) -> impl Iterator<Item = (String, &'a Window)> {
+    notices.iter().map(move |notice| (format!("{what} {}", notice.who), &notice.window))
 }
 
 fn whole_seconds(duration: Duration) -> String {

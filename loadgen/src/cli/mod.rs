@@ -7,7 +7,7 @@ use crate::preflight::{self, Needs};
 use crate::terminal;
 use assertions::exit;
 use clap::CommandFactory as _;
-use scenarios::Options;
+use scenarios::{Options, units};
 use std::path::PathBuf;
 
 /// Proves that alerts fire: loads a WebSocket gateway, breaks it on time, and judges its alerts and SLOs.
@@ -32,8 +32,8 @@ enum Command {
     },
     /// Say what this machine can run
     Doctor {
-        /// Clients at the same time
-        #[arg(long, default_value_t = 10_000)]
+        /// Clients at the same time, such as 500, 10k or 1.5k
+        #[arg(long, default_value = "10k", value_parser = clients)]
         clients: u32,
     },
     /// Run the gateway alone
@@ -87,9 +87,20 @@ fn print(text: &str) -> u8 {
     if terminal::print(text) { exit::PASSED } else { exit::TOOL_FAILED }
 }
 
+/// A number of clients as scenarios have it.
+fn clients(text: &str) -> Result<u32, String> {
+    let count = units::count(text).map_err(|error| format!("{}; {}", error.summary, error.hint))?;
+    match u32::try_from(count) {
+        Ok(0) => Err("nobody needs nothing; write how many clients there are".into()),
+        Ok(clients) => Ok(clients),
+        Err(_) => Err(format!("{} at most", u32::MAX)),
+    }
+}
+
 fn doctor(clients: u32) -> u8 {
     preflight::raise_descriptor_limit();
-    let findings = preflight::findings(Needs { clients, own_gateway: true });
+    let mut findings = vec![preflight::cpu()];
+    findings.extend(preflight::findings(Needs { clients, own_gateway: true }));
     let mut text = String::new();
     for finding in &findings {
         let mark = if finding.refusal.is_some() { "✗" } else { "✓" };

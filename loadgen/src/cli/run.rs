@@ -5,6 +5,7 @@ use crate::prepare::prepare;
 use crate::run::{Settings, run as run_prepared};
 use crate::terminal::tell;
 use assertions::exit;
+use scenarios::problem::{Problems, Severity};
 use std::path::PathBuf;
 use wire::sys::Signals;
 
@@ -58,9 +59,9 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 /// Prints everything that is wrong. Nothing was started.
-pub(super) fn refuse(problems: &scenarios::problem::Problems, colour: bool) -> u8 {
+pub(super) fn refuse(problems: &Problems, colour: bool) -> u8 {
     tell(problems.render(colour).trim_end());
-    let count = problems.0.len();
+    let count = problems.0.iter().filter(|problem| problem.severity == Severity::Error).count();
     let noun = if count == 1 { "problem" } else { "problems" };
     tell(&format!("{count} {noun}; nothing was started. exit {}", exit::INVALID));
     exit::INVALID

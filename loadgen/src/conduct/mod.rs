@@ -6,6 +6,7 @@ mod phases;
 use crate::clock::RuleClock;
 use crate::fleet::Fleet;
 use crate::fleet::figures::{FleetFigures, SecondFigures, Seconds};
+use crate::own_use;
 use crate::progress::Progress;
 use crate::scrape::Scraper;
 use crate::target::OwnGateway;
@@ -24,7 +25,7 @@ use wire::time::Time;
 const ANNOUNCE: Duration = Duration::from_millis(5);
 /// How often fleet, target and signals are looked at.
 const TICK: Duration = Duration::from_millis(20);
-/// Wait for stragglers where the run was cut short.
+/// Wait for stragglers where somebody waits for the end.
 const SETTLE_CUT_SHORT: Duration = Duration::from_secs(1);
 /// Longest time for all clients to connect, beyond what the plan takes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -114,6 +115,8 @@ pub struct Facts {
     pub failed_at_first: u64,
     /// CPU time of this process over the run.
     pub cpu: Duration,
+    /// User-space memory of a client; `None` where there are too few to tell.
+    pub bytes_per_client: Option<f64>,
 }
 
 /// A run under way.
@@ -169,7 +172,7 @@ struct State {
 impl Conductor<'_> {
     /// Runs the scenario from the first connect to the last settled message. Whatever happens, every fault is healed.
     pub async fn run(mut self) -> Facts {
-        let cpu_before = cpu_time();
+        let (cpu_before, memory_before) = (own_use::cpu_time(), own_use::memory());
         let mut state = State {
             start: Time::now(),
             phases: Vec::new(),
@@ -187,6 +190,7 @@ impl Conductor<'_> {
         };
         self.connect(&mut state).await;
         let (connected, clients_in) = (Time::now(), self.fleet.count(|gauges| gauges.connected.get()));
+        let bytes_per_client = own_use::bytes_per_client(memory_before, own_use::memory(), clients_in);
         let failed_at_first = self.fleet.count(|gauges| gauges.connect_failed.get());
         self.progress.connected(clients_in, self.clients, connected.since(state.start));
         let begin = Time::now() + ANNOUNCE;
@@ -236,7 +240,8 @@ impl Conductor<'_> {
             no_past: state.no_past,
             is_hurried: state.signals > 1,
             failed_at_first,
-            cpu: cpu_time().saturating_sub(cpu_before),
+            cpu: own_use::cpu_time().saturating_sub(cpu_before),
+            bytes_per_client,
         }
     }
 
@@ -303,8 +308,8 @@ impl Conductor<'_> {
         loop {
             let patience = match (&state.cut, state.signals) {
                 (_, 2..) => Duration::ZERO,
-                (Some(_), _) => SETTLE_CUT_SHORT,
-                (None, _) => self.scenario.settle_max,
+                (Some(Cut::Interrupted), _) => SETTLE_CUT_SHORT,
+                (Some(Cut::ActiveBeforeFault(_)) | None, _) => self.scenario.settle_max,
             };
             if Time::now().since(begin) >= patience {
                 break;
@@ -339,9 +344,4 @@ impl Conductor<'_> {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
-}
-
-fn cpu_time() -> Duration {
-    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(cpu.tv_sec.unsigned_abs(), u32::try_from(cpu.tv_nsec).unwrap_or(0))
 }

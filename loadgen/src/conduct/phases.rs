@@ -4,7 +4,7 @@ use super::{ANNOUNCE, Conductor, Cut, FaultLog, LEASE_MARGIN, PhaseLog, State, T
 use crate::target::OwnGateway;
 use crate::watch::Watch;
 use assertions::matcher::Matcher;
-use chaos::active::{Active, Fault};
+use chaos::active::{Active, Fault, FaultError};
 use chaos::plan::{Action, Step, Window, steps};
 use scenarios::span::Spanned;
 use std::io;
@@ -74,8 +74,8 @@ impl Conductor<'_> {
         }
     }
 
-    /// Before the first fault nothing may be pending or firing, or its cause could not be told.
-    fn active_before_first_fault(&self, state: &State) -> Option<Cut> {
+    /// Before the first fault nothing may be pending or firing, or its cause could not be told. Gives what is.
+    fn active_before_first_fault(&self, state: &State) -> Option<Vec<String>> {
         let mut faults = state.phases.iter().flat_map(|phase| &phase.faults);
         if faults.any(|fault| fault.asked.is_some()) {
             return None;
@@ -84,7 +84,7 @@ impl Conductor<'_> {
         let active =
             assertions::verdict::active_before_fault(&self.watch.events, self.watch.last, background);
         let names: Vec<String> = active.iter().map(|episode| episode.name().to_owned()).collect();
-        (!names.is_empty()).then_some(Cut::ActiveBeforeFault(names))
+        (!names.is_empty()).then_some(names)
     }
 
     async fn step(&mut self, phase: usize, step: &Step, state: &mut State) {
@@ -102,8 +102,9 @@ impl Conductor<'_> {
     }
 
     async fn inject(&mut self, phase: usize, index: usize, state: &mut State) {
-        if let Some(cut) = self.active_before_first_fault(state) {
-            state.cut = Some(cut);
+        if let Some(names) = self.active_before_first_fault(state) {
+            state.phases[phase].faults[index].proof = format!("not put in: {} was active", names.join(", "));
+            state.cut = Some(Cut::ActiveBeforeFault(names));
             return;
         }
         let planned = &self.scenario.phases[phase].faults[index];
@@ -126,35 +127,34 @@ impl Conductor<'_> {
             Err(error) => {
                 state.not_in_force.push(format!("{name}: {error}"));
                 state.phases[phase].faults[index].proof = format!("never took effect: {error}");
-                // It may have taken effect in part, so it is healed all the same.
-                self.heal_blindly(fault, &name, state).await;
+                self.undo(fault, &error, &name, state).await;
             }
         }
     }
 
-    /// Takes out what may or may not be in force.
-    async fn heal_blindly(&mut self, fault: Fault, name: &str, state: &mut State) {
-        if let Fault::Gateway(fault) = fault {
-            match fault.heal(&self.target.http, &self.target.base_url).await {
-                Ok(_) => {
-                    if let Err(error) = self.journal.healed(name, &self.target.base_url) {
-                        state.incidents.push(format!("the journal cannot be written: {error}"));
-                    }
-                }
-                Err(error) => state.unhealed.push(format!("{name}: {error}")),
+    /// Takes out a fault that could not be put in, for it may have taken effect in part.
+    async fn undo(&mut self, fault: Fault, error: &FaultError, name: &str, state: &mut State) {
+        if error.may_be_in_force() {
+            let gateway = self.gateway.as_mut();
+            let undone = fault.undo(&self.target, || start_again(gateway)).await;
+            self.target.pid = self.gateway.as_ref().map(OwnGateway::pid);
+            if let Err(error) = undone {
+                return state.unhealed.push(format!("{name}: {error}"));
             }
+        }
+        if fault == Fault::Kill {
+            self.fleet.is_back(Time::now());
+        }
+        if let Err(error) = self.journal.healed(name, &self.target.base_url) {
+            state.incidents.push(format!("the journal cannot be written: {error}"));
         }
     }
 
     async fn heal(&mut self, phase: usize, index: usize, active: Active, state: &mut State) {
         let name = self.scenario.phases[phase].faults[index].name.value.clone();
         let gateway = self.gateway.as_mut();
-        let start = || match gateway {
-            Some(gateway) => gateway.start_again().map_err(io::Error::other),
-            None => Err(io::Error::other("not a gateway of ours")),
-        };
         let log = &mut state.phases[phase].faults[index];
-        match active.heal(&self.target, start).await {
+        match active.heal(&self.target, || start_again(gateway)).await {
             Ok(healed) => {
                 (log.healed, log.proof) = (Some(healed.at), healed.proof);
                 if active.has_killed() {
@@ -176,6 +176,13 @@ impl Conductor<'_> {
         while let Some((phase, fault, active)) = state.active.pop() {
             self.heal(phase, fault, active, state).await;
         }
+    }
+}
+
+fn start_again(gateway: Option<&mut OwnGateway>) -> io::Result<u32> {
+    match gateway {
+        Some(gateway) => gateway.start_again().map_err(io::Error::other),
+        None => Err(io::Error::other("not a gateway of ours")),
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Client {
     pub endpoint: Endpoint,
     /// The last delivery it received.
     pub seq: u64,
+    /// Which life of its session that is a number of; `None` before the first.
+    pub epoch: Option<Box<str>>,
     /// The last delivery it acknowledged.
     pub acked: u64,
     /// Failed attempts in a row.
@@ -50,6 +52,7 @@ impl Default for Client {
             conn: None,
             endpoint: Endpoint::new(Role::Client),
             seq: 0,
+            epoch: None,
             acked: 0,
             attempts: 0,
             was_open: false,

@@ -20,10 +20,12 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use wire::shard::Seats;
 use wire::shard::event_loop;
 use wire::shard::mailbox::{self, Mailbox};
 use wire::time::Time;
+
+/// What the engine keeps of each client, bytes, buffers in use aside.
+pub const CLIENT_BYTES: usize = size_of::<client::Client>();
 
 /// The pause before attempt number `attempts` (from 0) to connect again, with `chance` in 0..1.
 fn pause(reconnect: &Reconnect, attempts: u8, chance: f64) -> Duration {
@@ -126,13 +128,8 @@ impl Fleet {
         let mut mailboxes = mailbox::network(threads + 1)?;
         let edge = mailboxes.pop().ok_or_else(|| io::Error::other("no mailboxes"))?;
         let gauges: Vec<Arc<Gauges>> = (0..threads).map(|_| Arc::default()).collect();
-        let config = event_loop::Config {
-            listen: None,
-            seats: Seats::unlimited(),
-            tls: None,
-            timer_slack: Duration::from_nanos(1),
-            steering: None,
-        };
+        let config =
+            event_loop::Config { timer_slack: Duration::from_nanos(1), ..event_loop::Config::default() };
         let (ready, readiness) = mpsc::channel();
         let mut handles = Vec::new();
         for (index, mailbox) in mailboxes.into_iter().enumerate() {
@@ -293,6 +290,14 @@ fn join(
     figures
 }
 
+/// How many messages of each thread belong to the plan, of which `due` had their time before the traffic's end: a thread that
+/// was told of the end after it has had more turns, and what it sent meanwhile was sent.
+fn planned(due: u64, turns: &[u64]) -> Vec<u64> {
+    let threads = turns.len() as u64;
+    let share = |thread: u64| (due + threads - 1 - thread) / threads;
+    turns.iter().zip(0..).map(|(turns, thread)| share(thread).max(*turns)).collect()
+}
+
 fn classify_all(
     orders: &Orders,
     truths: &[ThreadTruth],
@@ -304,10 +309,18 @@ fn classify_all(
     let Some(truth) = truths.first() else { return };
     let (Some(schedule), Some(until)) = (&truth.traffic[index].0, until) else { return };
     let pairing = Pairing::new(orders.clients, orders.threads, orders.seed ^ index as u64, traffic.to);
-    figures.tally.planned += schedule.due_before(until);
-    for number in 0..schedule.due_before(until) {
-        let Some(due) = schedule.due(number) else { break };
+    let due = schedule.due_before(until);
+    let turns: Vec<u64> = truths.iter().map(|truth| truth.traffic[index].1).collect();
+    let planned = planned(due, &turns);
+    figures.tally.planned += planned.iter().sum::<u64>();
+    let last =
+        planned.iter().zip(0..).map(|(turns, thread)| turns * u64::from(orders.threads) + thread).max();
+    for number in 0..last.unwrap_or(0) {
         let turn = number / u64::from(orders.threads);
+        if turn >= planned[pairing.thread(number) as usize] {
+            continue;
+        }
+        let Some(due) = schedule.due(number) else { break };
         let sender = &truths[pairing.thread(number) as usize].traffic[index];
         let arrivals = truths.iter().map(|truth| truth.traffic[index].2.arrivals_of(number)).sum();
         let class = classify(sender.2.sending_of(turn), arrivals, traffic.to == Recipients::AbsentUser);
@@ -323,6 +336,13 @@ fn classify_all(
 mod tests {
     use super::*;
     use scenarios::units::DurationRange;
+
+    #[test]
+    fn what_was_sent_before_the_end_was_told_is_planned() {
+        assert_eq!(planned(7, &[3, 2, 2]), [3, 2, 2]);
+        assert_eq!(planned(7, &[3, 4, 2]), [3, 4, 2]);
+        assert_eq!(planned(8, &[0, 0, 0]), [3, 3, 2], "due, and never attempted");
+    }
 
     #[test]
     fn pauses_double_up_to_their_bound() {

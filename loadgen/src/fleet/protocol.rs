@@ -5,6 +5,11 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::io::Write as _;
 
+/// The protocol's name.
+pub(super) const NAME: &str = "im.v1";
+/// What offers it in the handshake.
+pub(super) const OFFER: &str = "Sec-WebSocket-Protocol: im.v1";
+
 /// Which message a frame is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MessageKey {
@@ -24,8 +29,8 @@ impl MessageKey {
 /// A frame from the gateway.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame {
-    /// The session has begun; this was its last delivery's number.
-    Hello(u64),
+    /// The session has begun; this names its life, within which deliveries are numbered.
+    Hello(Box<str>),
     /// Confirmed.
     Sent(MessageKey),
     /// Arrived, with the moment it was written by its sender, nanoseconds of the monotonic clock.
@@ -49,6 +54,8 @@ struct Raw<'a> {
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
     id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    epoch: Option<Cow<'a, str>>,
     #[serde(default)]
     seq: Option<u64>,
     #[serde(default)]
@@ -72,7 +79,7 @@ pub(super) fn parse(text: &str) -> Frame {
             Frame::Message { seq, key, written_ns: raw.body.map_or(0, |body| body.t) }
         }
         ("sent", Some(key), _) => Frame::Sent(key),
-        ("hello", _, seq) => Frame::Hello(seq.unwrap_or(0)),
+        ("hello", ..) => Frame::Hello(raw.epoch.unwrap_or_default().into()),
         ("error", key, _) => Frame::Error(key, raw.code.unwrap_or_default().into_owned()),
         _ => Frame::Unknown,
     }
@@ -106,7 +113,10 @@ mod tests {
     fn reads_what_the_gateway_writes() {
         let key = MessageKey { traffic: 1, number: 77 };
         for (text, frame) in [
-            (r#"{"type":"hello","session":"a/b","node":"n","seq":4,"heartbeat":30}"#, Frame::Hello(4)),
+            (
+                r#"{"type":"hello","session":"a/b","node":"n","epoch":"7f","seq":4,"heartbeat":30}"#,
+                Frame::Hello("7f".into()),
+            ),
             (r#"{"type":"sent","id":"m1-77"}"#, Frame::Sent(key)),
             (
                 r#"{"type":"message","seq":3,"id":"m1-77","from":"user:u1","at":5,"body":{"t":9,"p":"xx"}}"#,

@@ -149,6 +149,7 @@ impl FleetShard {
                     if let Some(out) = io.send(conn) {
                         frame::write_close(out, code, "", Some(mask));
                     }
+                    self.ended(local, "closed", io);
                     io.close(conn);
                     taken += bytes;
                     break;
@@ -157,6 +158,7 @@ impl FleetShard {
                 Ok(None) => break,
                 Err(_) => {
                     self.totals.unexpected += 1;
+                    self.ended(local, "protocol", io);
                     io.reset(conn);
                     break;
                 }
@@ -170,7 +172,7 @@ impl FleetShard {
         match protocol::parse(text) {
             Frame::Message { seq, key, written_ns } => self.message(local, seq, key, written_ns, io),
             Frame::Sent(key) => self.confirmed(key),
-            Frame::Hello(seq) => self.greeted(local, seq, io),
+            Frame::Hello(epoch) => self.greeted(local, epoch, io),
             Frame::Error(key, code) => {
                 self.gauges.refused.add(1);
                 *self.totals.refusals.entry(code).or_default() += 1;

@@ -7,12 +7,13 @@ use crate::prepare::Prepared;
 use crate::run::Settings;
 use assertions::exit::{self, Finding};
 use assertions::figures::ClientFigures;
-use assertions::rule::RuleKind;
+use assertions::rule::{Rule, RuleKind};
 use assertions::slo::{self, Outcome, SloResult};
 use assertions::threshold;
 use assertions::verdict::{
     self, Check, ClockUsed, FaultSpan, Honesty, Kind, Observed, PhaseSpan, RuleSeen, Tolerance,
 };
+use reports::figures::count;
 use reports::record::{self, Checks, LatencyBound, SloCheck, SloPhase, ThresholdCheck};
 use scenarios::scenario::{Clock, PhaseSet, Scenario};
 use scenarios::slo::Objective;
@@ -95,6 +96,11 @@ fn alert_checks(prepared: &Prepared, facts: &Facts) -> (Vec<(Kind, record::Check
                 .collect(),
         })
         .collect();
+    let begin = phases.first().map_or(facts.watch.last, |phase| phase.begin);
+    let missed = |rule: &Rule| {
+        scenario.expect.fires.iter().any(|entry| entry.alert.value == rule.name().value)
+            && facts.watch.events.iter().all(|event| event.rule != rule.index)
+    };
     let rules: Vec<RuleSeen> = prepared
         .rules
         .rules()
@@ -106,6 +112,7 @@ fn alert_checks(prepared: &Prepared, facts: &Facts) -> (Vec<(Kind, record::Check
             },
             numerator_events: facts.watch.numerator_events.get(&rule.index).copied(),
             threshold_events: facts.watch.threshold_events(rule.index),
+            nearest: missed(rule).then(|| facts.watch.nearest(rule.index, begin)).flatten(),
         })
         .collect();
     let observed = Observed {
@@ -194,19 +201,8 @@ fn slos(scenario: &Scenario, figures: &ClientFigures) -> Vec<SloCheck> {
 fn slo_value(objective: &Objective, seen: slo::Value) -> String {
     match objective {
         Objective::Latency { .. } => format!("{:.1}ms", seen.value),
-        Objective::Ratio { .. } => format!("{} of {}", grouped(seen.numerator), grouped(seen.denominator)),
+        Objective::Ratio { .. } => format!("{} of {}", count(seen.numerator), count(seen.denominator)),
     }
-}
-
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|chunk| std::str::from_utf8(chunk).unwrap_or_default())
-        .collect();
-    groups.join(",")
 }
 
 fn latency_bound(scenario: &Scenario, entry: &scenarios::scenario::Slo) -> Option<LatencyBound> {

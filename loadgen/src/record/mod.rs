@@ -38,7 +38,7 @@ pub fn tell(
         schema: record::SCHEMA,
         tool_version: env!("CARGO_PKG_VERSION").into(),
         run_id: run_id.into(),
-        started_at: started.to_string(),
+        started_at: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         wall_seconds: wall(facts.end),
         scenario: record::Scenario {
             name: scenario.name.clone(),
@@ -80,7 +80,7 @@ pub fn tell(
         },
         generator: record::Generator {
             cpu_cores: facts.cpu.as_secs_f64() / wall(facts.end).max(1e-9),
-            bytes_per_client: None,
+            bytes_per_client: facts.bytes_per_client,
         },
         series: figures::series(facts),
         alerts: alerts::alerts(prepared, facts),
@@ -99,6 +99,7 @@ pub fn tell(
             .map(|problem| problem.summary.clone())
             .chain(facts.incidents.clone())
             .chain(judges_nothing(prepared))
+            .chain(blind_alerts(facts))
             .collect(),
     }
 }
@@ -109,6 +110,19 @@ fn judges_nothing(prepared: &Prepared) -> Option<String> {
     let has_rules = prepared.alerts().next().is_some();
     let judges = has_rules || !scenario.expect.slos.is_empty() || !scenario.thresholds.is_empty();
     (!judges).then(|| "nothing was judged: the scenario has no rules, no SLOs and no thresholds".to_owned())
+}
+
+/// Alerts that could not fire, because what they read is not there.
+fn blind_alerts(facts: &Facts) -> Vec<String> {
+    if facts.watch.scrapes == 0 {
+        return Vec::new();
+    }
+    let reads_nothing = facts.watch.reads_nothing().into_iter();
+    reads_nothing
+        .map(|(alert, metric)| {
+            format!("{alert} reads `{metric}`, which the target never exposed: its silence proves nothing")
+        })
+        .collect()
 }
 
 fn rate(count: u64, time: Duration) -> f64 {

@@ -5,6 +5,7 @@ use crate::conduct::Facts;
 use crate::prepare::Prepared;
 use assertions::exit::Finding;
 use assertions::figures::ClientFigures;
+use reports::figures::count;
 use reports::record::{Check, Outcome};
 use scenarios::units::format_duration;
 use std::time::Duration;
@@ -56,13 +57,13 @@ fn generator(prepared: &Prepared, facts: &Facts, figures: &ClientFigures) -> Vec
     let late: u64 = facts.figures.phases.iter().skip(1).map(|(_, phase)| phase.attempted_late).sum();
     if planned > 0 {
         let passed = late as f64 <= planned as f64 * LATE_ATTEMPTS_MAX;
-        let observed = format!("{late} of {planned} more than 100ms late");
+        let observed = format!("{} of {} more than 100ms late", count(late), count(planned));
         checks.push((check("attempts", passed, observed, "at most 0.1%", Vec::new()), Finding::Void));
     }
     let (tally, classes) = (facts.figures.tally, facts.figures.tally_of_classes());
     if tally.planned > 0 {
         let passed = tally == classes;
-        let observed = format!("{} planned", tally.planned);
+        let observed = format!("{} planned", count(tally.planned));
         let details =
             if passed { vec![] } else { vec![format!("counted {tally:?}"), format!("classes {classes:?}")] };
         checks.push((check("classes add up", passed, observed, "", details), Finding::ToolFailed));
@@ -79,7 +80,7 @@ fn samples(prepared: &Prepared, facts: &Facts) -> Vec<(Check, Finding)> {
     let slots = facts.watch.scrapes + facts.watch.gaps + facts.watch.failed_scrapes();
     if slots > 0 {
         let passed = facts.watch.gaps as f64 <= slots as f64 * GAPS_MAX;
-        let observed = format!("{} of {slots} slots missed", facts.watch.gaps);
+        let observed = format!("{} of {} slots missed", count(facts.watch.gaps), count(slots));
         checks.push(check("scrapes", passed, observed, "at most 5%", Vec::new()));
     }
     let unreadable = &facts.watch.unreadable;
@@ -106,7 +107,7 @@ fn took_place(prepared: &Prepared, facts: &Facts) -> Vec<(Check, Finding)> {
     let mut checks = Vec::new();
     let clients = facts.clients_planned;
     if facts.clients_in < clients && facts.cut.is_none() {
-        let observed = format!("{} of {clients} connected", facts.clients_in);
+        let observed = format!("{} of {} connected", count(facts.clients_in), count(clients));
         let help = "the others had no session when the first phase began, so nothing is known of them";
         checks.push((check("clients", false, observed, "all", vec![help.into()]), Finding::SloFailed));
     }

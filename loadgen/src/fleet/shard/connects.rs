@@ -3,7 +3,7 @@
 use super::{Ending, FleetShard};
 use crate::fleet::client::State;
 use crate::fleet::plan::{SplitMix, user_name};
-use crate::fleet::{Mail, pause};
+use crate::fleet::{Mail, pause, protocol};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use wire::shard::{ConnId, Io};
@@ -50,7 +50,7 @@ impl FleetShard {
         if !client.was_open {
             client.since = io.now();
         }
-        io.set_timer(io.now() + CONNECT_TIMEOUT, timer_key(TIMER_CONNECT_TIMEOUT, local, client.attempts));
+        io.set_timer(io.now() + CONNECT_TIMEOUT, timer_key(TIMER_CONNECT_TIMEOUT, local));
     }
 
     /// 127.0.x.y for a target on loopback, one address per 5,000 clients; elsewhere the kernel's choice.
@@ -65,14 +65,20 @@ impl FleetShard {
     pub(super) fn upgrade(&mut self, local: u32, conn: ConnId, io: &mut Io<Mail>) {
         let nonce = self.nonce(local);
         let client = &self.clients[local as usize];
-        let target = match client.was_open {
-            true => format!("{}?resume={}", self.orders.path, client.seq),
-            false => self.orders.path.clone(),
+        let target = match &client.epoch {
+            Some(epoch) => format!("{}?resume={}&epoch={epoch}", self.orders.path, client.seq),
+            None => self.orders.path.clone(),
         };
         let token = (self.orders.token)(&user_name(self.index(local)));
         let authorization = format!("Authorization: Bearer {token}");
         if let Some(out) = io.send(conn) {
-            handshake::write_request(out, &self.orders.host, &target, nonce, &[&authorization]);
+            handshake::write_request(
+                out,
+                &self.orders.host,
+                &target,
+                nonce,
+                &[&authorization, protocol::OFFER],
+            );
         }
         self.clients[local as usize].state = State::Upgrading;
     }
@@ -87,7 +93,7 @@ impl FleetShard {
     }
 
     pub(super) fn answer(&mut self, local: u32, conn: ConnId, input: &[u8], io: &mut Io<Mail>) -> usize {
-        match handshake::read_answer(input, self.nonce(local)) {
+        match handshake::read_answer_to_protocol(input, self.nonce(local), protocol::NAME) {
             Ok(Some(Answer::Accepted(bytes))) => {
                 let client = &mut self.clients[local as usize];
                 client.state = State::Greeting;
@@ -108,7 +114,7 @@ impl FleetShard {
         }
     }
 
-    pub(super) fn greeted(&mut self, local: u32, seq: u64, io: &mut Io<Mail>) {
+    pub(super) fn greeted(&mut self, local: u32, epoch: Box<str>, io: &mut Io<Mail>) {
         let client = &mut self.clients[local as usize];
         if client.state != State::Greeting {
             return;
@@ -117,8 +123,10 @@ impl FleetShard {
         // told that it is back has come at once.
         let from = if self.is_gone { client.attempted } else { client.since.max(self.back_at) };
         let took = io.now().since(from);
-        // A lower number is a new session: the target has forgotten the old one, and counts anew.
-        client.seq = client.seq.min(seq);
+        if client.epoch.as_ref() != Some(&epoch) {
+            // Nothing of this session has been seen: the target has forgotten the old one, and counts anew.
+            (client.epoch, client.seq) = (Some(epoch), 0);
+        }
         client.acked = client.seq;
         client.state = State::Open;
         client.attempts = 0;
@@ -137,6 +145,13 @@ impl FleetShard {
         self.phase_of(attempted).connects.failed += 1;
         self.connecting -= 1;
         self.later(local, io);
+    }
+
+    /// The connection is being ended: without a session yet, that is a failed connect.
+    pub(super) fn ended(&mut self, local: u32, why: &'static str, io: &mut Io<Mail>) {
+        if self.clients[local as usize].state == State::Greeting {
+            self.connect_failed(local, why, io);
+        }
     }
 
     pub(super) fn reconnect_some(&mut self, io: &mut Io<Mail>) {
@@ -164,9 +179,10 @@ impl FleetShard {
         match kind {
             TIMER_RECONNECT => self.to_reconnect.push_back(local),
             TIMER_CONNECT_TIMEOUT => {
-                let same_attempt = u64::from(client.attempts) == key >> 32 & 0xFF;
+                // The timer of an earlier attempt may still be under way.
+                let is_over = io.now().since(client.attempted) >= CONNECT_TIMEOUT;
                 if let Some(conn) = client.conn
-                    && same_attempt
+                    && is_over
                     && !matches!(client.state, State::Open | State::Idle)
                 {
                     io.reset(conn);
@@ -185,7 +201,7 @@ impl FleetShard {
         client.conn = None;
         client.attempts = client.attempts.saturating_add(1);
         if self.ending < Ending::Asked {
-            io.set_timer(io.now() + pause, timer_key(TIMER_RECONNECT, local, 0));
+            io.set_timer(io.now() + pause, timer_key(TIMER_RECONNECT, local));
         }
     }
 
@@ -198,6 +214,6 @@ impl FleetShard {
     }
 }
 
-fn timer_key(kind: u64, local: u32, attempt: u8) -> u64 {
-    kind << 62 | u64::from(attempt) << 32 | u64::from(local)
+fn timer_key(kind: u64, local: u32) -> u64 {
+    kind << 62 | u64::from(local)
 }

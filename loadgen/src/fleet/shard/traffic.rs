@@ -19,6 +19,10 @@ const SENDS_IN_A_ROW_MAX: usize = 2048;
 /// Unsent bytes on a socket from which a message counts as blocked.
 const BLOCKED_BYTES: usize = 64 * 1024;
 
+/// How far the time of this thread's step may lie behind that of the thread that has sent what it receives. Numbers beyond
+/// were never sent, and have no place in the ledger.
+const AHEAD_MAX: Duration = Duration::from_secs(10);
+
 /// One traffic plan on one thread.
 pub(super) struct ThreadTraffic {
     pub(super) pairing: Pairing,
@@ -121,8 +125,9 @@ impl FleetShard {
     pub(super) fn settle_sending(&mut self, key: Option<MessageKey>, sending: Sending) {
         let threads = u64::from(self.orders.threads);
         let known = key.and_then(|key| Some((self.traffic.get_mut(usize::from(key.traffic))?, key.number)));
+        let thread = u64::from(self.thread);
         match known {
-            Some((traffic, number)) if number % threads == u64::from(self.thread) => {
+            Some((traffic, number)) if number % threads == thread && number / threads < traffic.turn => {
                 traffic.ledger.sending(number / threads, sending);
             }
             _ => self.totals.unexpected += 1,
@@ -148,6 +153,7 @@ impl FleetShard {
             return self.totals.unexpected += 1;
         };
         let due = traffic.schedule.as_ref().and_then(|schedule| schedule.due(key.number));
+        let due = due.filter(|due| *due <= io.now() + AHEAD_MAX);
         let (Some(due), true) = (due, traffic.pairing.recipient(key.number) == Some(recipient)) else {
             return self.totals.unexpected += 1;
         };
