@@ -10,6 +10,7 @@ pub mod conduct;
 pub mod faults;
 pub mod fleet;
 pub mod gateway_flags;
+pub mod machine;
 pub mod own_use;
 pub mod preflight;
 pub mod prepare;

@@ -6,6 +6,7 @@ mod phases;
 use crate::clock::RuleClock;
 use crate::fleet::Fleet;
 use crate::fleet::figures::{FleetFigures, SecondFigures, Seconds};
+use crate::machine::Shares;
 use crate::own_use;
 use crate::progress::Progress;
 use crate::scrape::Scraper;
@@ -60,6 +61,8 @@ pub struct PhaseLog {
     pub end: Time,
     /// In the order of the scenario.
     pub faults: Vec<FaultLog>,
+    /// What the machine's CPUs did meanwhile; `None` where the kernel does not say.
+    pub machine: Option<Shares>,
 }
 
 /// Why a run did not go its whole way.

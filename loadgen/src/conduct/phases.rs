@@ -1,6 +1,7 @@
 //! A phase: its faults put in and taken out on time, every one of them proven healed at its end.
 
 use super::{ANNOUNCE, Conductor, Cut, FaultLog, LEASE_MARGIN, PhaseLog, State, TICK};
+use crate::machine::Ticks;
 use crate::target::OwnGateway;
 use crate::watch::Watch;
 use assertions::matcher::Matcher;
@@ -19,7 +20,8 @@ impl Conductor<'_> {
         self.clock.begin_phase(begin, phase.real, phase.stands_for);
         self.silence(index, begin);
         let faults = vec![FaultLog::default(); phase.faults.len()];
-        state.phases.push(PhaseLog { begin, end: begin + phase.real, faults });
+        state.phases.push(PhaseLog { begin, end: begin + phase.real, faults, machine: None });
+        let machine_before = Ticks::now();
         let windows: Vec<Window> = phase.faults.iter().map(|fault| window(phase, fault)).collect();
         self.progress.phase(phase);
         for step in steps(&windows, phase.real) {
@@ -40,6 +42,7 @@ impl Conductor<'_> {
         let end = Time::now();
         if let Some(log) = state.phases.last_mut() {
             log.end = end;
+            log.machine = machine_before.and_then(|before| Ticks::now()?.since(before));
         }
         self.progress.phase_done(phase, state.phases.last());
     }

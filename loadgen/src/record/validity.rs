@@ -2,6 +2,7 @@
 
 use super::figures::SEND_LAG_P99_MAX;
 use crate::conduct::Facts;
+use crate::machine::Shares;
 use crate::prepare::Prepared;
 use assertions::exit::Finding;
 use assertions::figures::ClientFigures;
@@ -12,6 +13,10 @@ use std::time::Duration;
 
 /// Share of attempts that may come more than 100 ms late.
 const LATE_ATTEMPTS_MAX: f64 = 0.001;
+/// Share of the CPUs' time from which what the host took is named as the cause of a late generator.
+const STOLEN_TOLD_MIN: f64 = 0.02;
+/// Share of the CPUs' time from which their load is.
+const BUSY_TOLD_MIN: f64 = 0.85;
 /// Share of scrape slots that may be missed.
 const GAPS_MAX: f64 = 0.05;
 /// Most examples shown of things that failed alike.
@@ -43,13 +48,13 @@ fn generator(prepared: &Prepared, facts: &Facts, figures: &ClientFigures) -> Vec
     let mut checks = Vec::new();
     let worst = prepared.scenario().phases.iter().enumerate().filter_map(|(index, phase)| {
         let lag = facts.figures.phases.get(index + 1)?.1.send_lag.histogram();
-        (!lag.is_empty()).then(|| (lag.value_at_quantile(0.99), phase.name.value.clone()))
+        (!lag.is_empty()).then(|| (lag.value_at_quantile(0.99), phase.name.value.clone(), index))
     });
-    if let Some((lag, phase)) = worst.max() {
+    if let Some((lag, phase, index)) = worst.max() {
         let passed = Duration::from_micros(lag) <= SEND_LAG_P99_MAX;
         let observed = format!("p99 {:.2}ms in {phase}", lag as f64 / 1000.0);
-        let help = "the generator could not keep its schedule: give it more CPU, or lower the rate";
-        let details = if passed { vec![] } else { vec![help.into()] };
+        let machine = facts.phases.get(index).and_then(|phase| phase.machine);
+        let details = if passed { vec![] } else { vec![late_because(machine)] };
         let bound = format!("at most {}", format_duration(SEND_LAG_P99_MAX));
         checks.push((check("send lag", passed, observed, &bound, details), Finding::Void));
     }
@@ -72,6 +77,26 @@ fn generator(prepared: &Prepared, facts: &Facts, figures: &ClientFigures) -> Vec
         checks.push((check("figures", false, broken.clone(), "", Vec::new()), Finding::ToolFailed));
     }
     checks
+}
+
+/// Why the generator may have been late, and what would help, by what the machine's CPUs did meanwhile.
+fn late_because(machine: Option<Shares>) -> String {
+    let late = "the generator could not keep its schedule";
+    match machine {
+        Some(Shares { stolen, .. }) if stolen >= STOLEN_TOLD_MIN => format!(
+            "{late}: the machine's host took {:.0}% of its CPU time for others (steal); run again, or on a machine of its own",
+            stolen * 100.0
+        ),
+        Some(Shares { busy, .. }) if busy >= BUSY_TOLD_MIN => format!(
+            "{late}: the CPUs were {:.0}% busy; end what else runs, give it more cores, or lower the rate",
+            busy * 100.0
+        ),
+        Some(Shares { busy, .. }) => format!(
+            "{late}, though the CPUs were only {:.0}% busy: something held it up for moments; run again, or lower the rate",
+            busy * 100.0
+        ),
+        None => format!("{late}: give it more CPU, or lower the rate"),
+    }
 }
 
 /// Whether the rules saw what they should have.
@@ -128,4 +153,18 @@ fn took_place(prepared: &Prepared, facts: &Facts) -> Vec<(Check, Finding)> {
             .push((check("faults healed", false, observed, "", facts.unhealed.clone()), Finding::NotHealed));
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_generator_is_told_what_held_it_up() {
+        let of = |busy, stolen| late_because(Some(Shares { busy, stolen }));
+        assert!(of(0.5, 0.1).contains("host took 10% of its CPU time"));
+        assert!(of(0.97, 0.01).contains("CPUs were 97% busy; end what else runs"));
+        assert!(of(0.4, 0.0).contains("only 40% busy"));
+        assert!(late_because(None).contains("give it more CPU"));
+    }
 }
