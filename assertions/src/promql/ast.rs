@@ -7,6 +7,7 @@ use super::function::Function;
 use crate::labels::Labels;
 use crate::time::Millis;
 use regex::Regex;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Which Prometheus' answers are given.
@@ -19,13 +20,37 @@ pub enum Dialect {
     V3,
 }
 
+/// Bytes `start..end` of the text that an expression was read from.
+///
+/// A node that was made and not read has the place of what it was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// From the start of `self` to the end of `last`.
+    #[must_use]
+    pub fn to(self, last: Span) -> Span {
+        Span { start: self.start, end: last.end.max(self.start) }
+    }
+
+    /// As a range of bytes, for slicing the text.
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
 /// An expression.
 #[derive(Debug, Clone)]
 pub enum Expr {
     /// A number.
-    Number(f64),
+    Number(f64, Span),
     /// A string, as a parameter of a function.
-    Text(String),
+    Text(String, Span),
     /// The newest sample of each selected series.
     Selector(Selector),
     /// All samples of each selected series in the last `range` ms.
@@ -34,17 +59,19 @@ pub enum Expr {
         selector: Selector,
         /// Length of the window, ms, above 0.
         range: i64,
+        /// The window with its brackets.
+        window: Span,
     },
     /// An expression evaluated again and again over a range.
     Subquery(Box<Subquery>),
-    /// The negated expression.
-    Negate(Box<Expr>),
+    /// The negated expression; the place has the minus.
+    Negate(Box<Expr>, Span),
     /// Two expressions and an operator.
     Binary(Box<Binary>),
     /// Many elements into few.
     Aggregate(Box<Aggregate>),
     /// A function of arguments.
-    Call(Function, Vec<Expr>),
+    Call(Call),
 }
 
 /// What an expression evaluates to.
@@ -69,6 +96,10 @@ pub struct Selector {
     pub matchers: Vec<Matcher>,
     /// As of when.
     pub time: TimeShift,
+    /// Name and matchers, without range and modifiers.
+    pub head: Span,
+    /// All of it: with its range, if it has one, and modifiers.
+    pub span: Span,
 }
 
 /// The modifiers `@` and `offset`.
@@ -98,6 +129,8 @@ pub struct Matcher {
     pub name: Arc<str>,
     /// What its value must be.
     pub op: MatchOp,
+    /// From the label to the end of the value.
+    pub span: Span,
 }
 
 /// What a label's value must be.
@@ -162,6 +195,10 @@ pub struct Subquery {
     pub step: Option<i64>,
     /// As of when.
     pub time: TimeShift,
+    /// Range and step with their brackets.
+    pub window: Span,
+    /// All of it.
+    pub span: Span,
 }
 
 /// Two expressions and an operator.
@@ -177,6 +214,10 @@ pub struct Binary {
     pub returns_bool: bool,
     /// Which elements meet, if both sides are vectors.
     pub matching: Matching,
+    /// The operator alone.
+    pub op_span: Span,
+    /// All of it, with the parentheses of its sides.
+    pub span: Span,
 }
 
 /// An operator between two expressions.
@@ -231,6 +272,8 @@ pub struct Matching {
     pub labels: MatchLabels,
     /// How many elements may meet one.
     pub cardinality: Cardinality,
+    /// From `on` or `ignoring` to the end of `group_left(...)`; empty behind the operator where none is written.
+    pub span: Span,
 }
 
 /// The labels by which elements meet.
@@ -271,6 +314,25 @@ pub struct Aggregate {
     pub parameter: Option<Expr>,
     /// What makes a group.
     pub grouping: Grouping,
+    /// The operator's name.
+    pub op_span: Span,
+    /// `by (...)` or `without (...)`; empty behind the operator where none is written.
+    pub grouping_span: Span,
+    /// All of it.
+    pub span: Span,
+}
+
+/// `function(arguments)`.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What is called.
+    pub function: Function,
+    /// Its arguments, of the number and kinds that it takes.
+    pub arguments: Vec<Expr>,
+    /// The function's name.
+    pub name_span: Span,
+    /// All of it.
+    pub span: Span,
 }
 
 /// What is made of each group.
@@ -304,28 +366,40 @@ impl Expr {
     /// What it evaluates to.
     pub fn kind(&self) -> Kind {
         match self {
-            Expr::Number(_) => Kind::Scalar,
-            Expr::Text(_) => Kind::Text,
+            Expr::Number(..) => Kind::Scalar,
+            Expr::Text(..) => Kind::Text,
             Expr::Selector(_) | Expr::Aggregate(_) => Kind::Vector,
             Expr::Range { .. } | Expr::Subquery(_) => Kind::Matrix,
-            Expr::Negate(inner) => inner.kind(),
+            Expr::Negate(inner, _) => inner.kind(),
             Expr::Binary(binary) => match (binary.left.kind(), binary.right.kind()) {
                 (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
                 _ => Kind::Vector,
             },
-            Expr::Call(function, _) => function.kind(),
+            Expr::Call(call) => call.function.kind(),
+        }
+    }
+
+    /// Where it was written, without parentheses around it.
+    pub fn span(&self) -> Span {
+        match self {
+            Expr::Number(_, span) | Expr::Text(_, span) | Expr::Negate(_, span) => *span,
+            Expr::Selector(selector) | Expr::Range { selector, .. } => selector.span,
+            Expr::Subquery(subquery) => subquery.span,
+            Expr::Binary(binary) => binary.span,
+            Expr::Aggregate(aggregate) => aggregate.span,
+            Expr::Call(call) => call.span,
         }
     }
 
     /// The expressions directly inside it.
     pub fn children(&self) -> Vec<&Expr> {
         match self {
-            Expr::Number(_) | Expr::Text(_) | Expr::Selector(_) | Expr::Range { .. } => Vec::new(),
+            Expr::Number(..) | Expr::Text(..) | Expr::Selector(_) | Expr::Range { .. } => Vec::new(),
             Expr::Subquery(subquery) => vec![&subquery.expr],
-            Expr::Negate(inner) => vec![inner],
+            Expr::Negate(inner, _) => vec![inner],
             Expr::Binary(binary) => vec![&binary.left, &binary.right],
             Expr::Aggregate(aggregate) => aggregate.parameter.iter().chain([&aggregate.expr]).collect(),
-            Expr::Call(_, arguments) => arguments.iter().collect(),
+            Expr::Call(call) => call.arguments.iter().collect(),
         }
     }
 }

@@ -173,39 +173,42 @@ impl<'a> Query<'a> {
     pub(super) fn vector(&self, expr: &Expr, at: Millis) -> Evaluated<Vec<Element>> {
         match expr {
             Expr::Selector(selector) => Ok(self.selected(selector, at, |_, value| value)),
-            Expr::Negate(inner) => {
+            Expr::Negate(inner, _) => {
                 let mut elements = self.vector(inner, at)?;
                 elements.iter_mut().for_each(|element| element.value = -element.value);
                 self.drop_names(elements)
             }
             Expr::Binary(binary) => binary::vector(self, binary, at),
             Expr::Aggregate(aggregate) => aggregate::vector(self, aggregate, at),
-            Expr::Call(function, arguments) => self.call(*function, arguments, at),
+            Expr::Call(call) => self.call(call.function, &call.arguments, at),
             _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Vector }),
         }
     }
 
     pub(super) fn scalar(&self, expr: &Expr, at: Millis) -> Evaluated<f64> {
         match expr {
-            Expr::Number(number) => Ok(*number),
-            Expr::Negate(inner) => Ok(-self.scalar(inner, at)?),
+            Expr::Number(number, _) => Ok(*number),
+            Expr::Negate(inner, _) => Ok(-self.scalar(inner, at)?),
             Expr::Binary(binary) => {
                 let (left, right) = (self.scalar(&binary.left, at)?, self.scalar(&binary.right, at)?);
                 binary::scalars(binary.op, left, right)
             }
-            Expr::Call(Function::Other(OtherFunction::Time), _) => Ok(at.seconds()),
-            Expr::Call(Function::Other(OtherFunction::Pi), _) => Ok(std::f64::consts::PI),
-            Expr::Call(Function::Other(OtherFunction::Scalar), arguments) => {
-                let elements = self.vector(argument(arguments, 0, "scalar")?, at)?;
-                Ok(if elements.len() == 1 { elements[0].value } else { f64::NAN })
-            }
+            Expr::Call(call) => match call.function {
+                Function::Other(OtherFunction::Time) => Ok(at.seconds()),
+                Function::Other(OtherFunction::Pi) => Ok(std::f64::consts::PI),
+                Function::Other(OtherFunction::Scalar) => {
+                    let elements = self.vector(argument(&call.arguments, 0, "scalar")?, at)?;
+                    Ok(if elements.len() == 1 { elements[0].value } else { f64::NAN })
+                }
+                _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Scalar }),
+            },
             _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Scalar }),
         }
     }
 
     pub(super) fn text<'e>(&self, expr: &'e Expr) -> Evaluated<&'e str> {
         match expr {
-            Expr::Text(text) => Ok(text),
+            Expr::Text(text, _) => Ok(text),
             _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Text }),
         }
     }
@@ -299,7 +302,7 @@ impl<'a> Query<'a> {
     /// The samples of a range selector or subquery.
     pub(super) fn range(&self, expr: &Expr, at: Millis) -> Evaluated<RangeArgument<'a>> {
         match expr {
-            Expr::Range { selector, range } => Ok(self.range_selected(selector, *range, at)),
+            Expr::Range { selector, range, .. } => Ok(self.range_selected(selector, *range, at)),
             Expr::Subquery(subquery) => self.subquery(subquery, at),
             _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Matrix }),
         }

@@ -120,7 +120,7 @@ pub(super) fn labels_of_absent(expr: &Expr) -> Labels {
     let (Expr::Selector(selector) | Expr::Range { selector, .. }) = expr else { return Labels::default() };
     let mut pinned: BTreeMap<&str, &str> = BTreeMap::new();
     let mut ambiguous: BTreeSet<&str> = BTreeSet::new();
-    for Matcher { name, op } in &selector.matchers {
+    for Matcher { name, op, .. } in &selector.matchers {
         match op {
             MatchOp::Equal(value) if !pinned.contains_key(&**name) => {
                 pinned.insert(name, value);

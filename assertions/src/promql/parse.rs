@@ -3,8 +3,9 @@
 //! The grammar is `promql-parser`'s. It knows no positions, so `locate.rs` finds the place to point at.
 
 use super::ast::{
-    Aggregate, AggregateOperator, Arithmetic, At, Binary, Cardinality, Comparison, Dialect, Expr, Grouping,
-    MatchLabels, MatchOp, Matcher, Matching, Operator, Selector, SetOperator, Subquery, TimeShift,
+    Aggregate, AggregateOperator, Arithmetic, At, Binary, Call, Cardinality, Comparison, Dialect, Expr,
+    Grouping, MatchLabels, MatchOp, Matcher, Matching, Operator, Selector, SetOperator, Span, Subquery,
+    TimeShift,
 };
 use super::function::{self, Refusal};
 use super::locate::{self, DEPTH_MAX};
@@ -55,7 +56,9 @@ pub fn parse(text: &str, options: ParseOptions) -> Result<Expr, ParseError> {
         ParseError { summary, range, hint: None }
     };
     let tree = theirs::parse(&with_current_names(text, &tokens)).map_err(|message| place(lower(&message)))?;
-    let converter = Converter { options };
+    let place_of_all = whole(text);
+    let whole_span = Span { start: place_of_all.start as u32, end: place_of_all.end as u32 };
+    let converter = Converter { options, whole: whole_span };
     converter.expr(&tree, 0).map_err(place)
 }
 
@@ -166,6 +169,8 @@ fn with_current_names(text: &str, tokens: &[locate::Token]) -> String {
 
 struct Converter {
     options: ParseOptions,
+    /// The place of every node: the grammar below tells none.
+    whole: Span,
 }
 
 type Converted<T> = Result<T, String>;
@@ -177,17 +182,19 @@ impl Converter {
         }
         let below = depth + 1;
         match tree {
-            theirs::Expr::NumberLiteral(number) => Ok(Expr::Number(number.val)),
-            theirs::Expr::StringLiteral(text) => Ok(Expr::Text(text.val.clone())),
+            theirs::Expr::NumberLiteral(number) => Ok(Expr::Number(number.val, self.whole)),
+            theirs::Expr::StringLiteral(text) => Ok(Expr::Text(text.val.clone(), self.whole)),
             theirs::Expr::Paren(paren) => self.expr(&paren.expr, below),
             theirs::Expr::Unary(unary) => Ok(match self.expr(&unary.expr, below)? {
-                Expr::Number(number) => Expr::Number(-number),
-                other => Expr::Negate(Box::new(other)),
+                Expr::Number(number, span) => Expr::Number(-number, span),
+                other => Expr::Negate(Box::new(other), self.whole),
             }),
             theirs::Expr::VectorSelector(selector) => Ok(Expr::Selector(self.selector(selector)?)),
-            theirs::Expr::MatrixSelector(matrix) => {
-                Ok(Expr::Range { selector: self.selector(&matrix.vs)?, range: positive(matrix.range)? })
-            }
+            theirs::Expr::MatrixSelector(matrix) => Ok(Expr::Range {
+                selector: self.selector(&matrix.vs)?,
+                range: positive(matrix.range)?,
+                window: self.whole,
+            }),
             theirs::Expr::Subquery(subquery) => self.subquery(subquery, below),
             theirs::Expr::Binary(binary) => self.binary(binary, below),
             theirs::Expr::Aggregate(aggregate) => self.aggregate(aggregate, below),
@@ -208,10 +215,11 @@ impl Converter {
                 MatchOp::Equal(value) if matcher.name == METRIC_NAME && name.is_none() => {
                     name = Some(Arc::from(value.as_str()));
                 }
-                _ => matchers.push(Matcher { name: Arc::from(matcher.name.as_str()), op }),
+                _ => matchers.push(Matcher { name: Arc::from(matcher.name.as_str()), op, span: self.whole }),
             }
         }
-        Ok(Selector { name, matchers, time: time_shift(selector.at.as_ref(), selector.offset.as_ref())? })
+        let time = time_shift(selector.at.as_ref(), selector.offset.as_ref())?;
+        Ok(Selector { name, matchers, time, head: self.whole, span: self.whole })
     }
 
     fn match_op(&self, matcher: &promql_parser::label::Matcher) -> Converted<MatchOp> {
@@ -237,6 +245,8 @@ impl Converter {
             range: positive(subquery.range)?,
             step: subquery.step.map(positive).transpose()?,
             time: time_shift(subquery.at.as_ref(), subquery.offset.as_ref())?,
+            window: self.whole,
+            span: self.whole,
         })))
     }
 
@@ -248,8 +258,10 @@ impl Converter {
         }
         let left = self.expr(&binary.lhs, depth)?;
         let right = self.expr(&binary.rhs, depth)?;
-        let matching = matching(&modifier);
-        Ok(Expr::Binary(Box::new(Binary { op, left, right, returns_bool: modifier.return_bool, matching })))
+        let matching = Matching { span: self.whole, ..matching(&modifier) };
+        let returns_bool = modifier.return_bool;
+        let (op_span, span) = (self.whole, self.whole);
+        Ok(Expr::Binary(Box::new(Binary { op, left, right, returns_bool, matching, op_span, span })))
     }
 
     fn aggregate(&self, aggregate: &theirs::AggregateExpr, depth: usize) -> Converted<Expr> {
@@ -261,7 +273,16 @@ impl Converter {
             Some(theirs::LabelModifier::Exclude(labels)) => Grouping::Without(names(labels)),
         };
         let expr = self.expr(&aggregate.expr, depth)?;
-        Ok(Expr::Aggregate(Box::new(Aggregate { op, expr, parameter, grouping })))
+        let (op_span, grouping_span, span) = (self.whole, self.whole, self.whole);
+        Ok(Expr::Aggregate(Box::new(Aggregate {
+            op,
+            expr,
+            parameter,
+            grouping,
+            op_span,
+            grouping_span,
+            span,
+        })))
     }
 
     fn call(&self, call: &theirs::Call, depth: usize) -> Converted<Expr> {
@@ -274,7 +295,7 @@ impl Converter {
             .map_err(|_| format!("unsupported function {name}"))?;
         let arguments: Vec<Expr> =
             call.args.args.iter().map(|argument| self.expr(argument, depth)).collect::<Converted<_>>()?;
-        Ok(Expr::Call(function, arguments))
+        Ok(Expr::Call(Call { function, arguments, name_span: self.whole, span: self.whole }))
     }
 }
 
@@ -344,7 +365,7 @@ fn matching(modifier: &theirs::BinModifier) -> Matching {
             Cardinality::OneToOne
         }
     };
-    Matching { labels, cardinality }
+    Matching { labels, cardinality, span: Span::default() }
 }
 
 fn operator(id: token::TokenId) -> Converted<Operator> {

@@ -1,6 +1,6 @@
 //! A rule as a ratio of counted events: how many stood behind a value, and how many its threshold means.
 
-use super::ast::{Arithmetic, Binary, Cardinality, Expr, Kind, Operator, SetOperator};
+use super::ast::{Arithmetic, Binary, Call, Cardinality, Expr, Kind, Operator, SetOperator};
 use super::function::{Function, RangeFunction};
 use super::selection::constant;
 
@@ -53,7 +53,7 @@ impl Ratio {
     /// The events that are not counted; `None` where they cannot be told. `expr` is what `self` was read from.
     fn complement(self, expr: &Expr) -> Option<Ratio> {
         let all = self.all?;
-        let matching = division(expr)?.matching.clone();
+        let Binary { matching, op_span, span, .. } = division(expr)?.clone();
         // Of several that share one denominator, none is the rest of the others.
         if !matches!(matching.cardinality, Cardinality::OneToOne) {
             return None;
@@ -64,6 +64,8 @@ impl Ratio {
             right: self.counted,
             returns_bool: false,
             matching,
+            op_span,
+            span,
         };
         Some(Ratio { counted: Expr::Binary(Box::new(rest)), all: Some(all), scale: self.scale })
     }
@@ -89,10 +91,13 @@ fn division(expr: &Expr) -> Option<&Binary> {
 /// of counted events.
 fn counts(expr: &Expr) -> Option<(Expr, f64)> {
     match expr {
-        Expr::Call(Function::Range(RangeFunction::Rate | RangeFunction::Increase), arguments) => {
-            let increase = Function::Range(RangeFunction::Increase);
-            Some((Expr::Call(increase, arguments.clone()), 1.0))
-        }
+        Expr::Call(call) => match call.function {
+            Function::Range(RangeFunction::Rate | RangeFunction::Increase) => {
+                let increase = Function::Range(RangeFunction::Increase);
+                Some((Expr::Call(Call { function: increase, ..call.clone() }), 1.0))
+            }
+            _ => None,
+        },
         Expr::Aggregate(aggregate) => {
             let mut sum = (**aggregate).clone();
             let (counted, scale) = counts(&aggregate.expr)?;

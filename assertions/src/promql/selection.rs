@@ -1,6 +1,6 @@
 //! What an expression selects: metrics, windows, and what a rule needs to be judged by.
 
-use super::ast::{Binary, Expr, Operator, Selector, SetOperator};
+use super::ast::{Binary, Call, Expr, Operator, Selector, SetOperator};
 use super::function::{Function, OtherFunction, RangeFunction};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn gather(expr: &Expr, ranges: &mut BTreeSet<i64>, selectors: &mut Vec<Selector>
             selectors.push(selector.clone());
             selector.time.offset
         }
-        Expr::Range { selector, range } => {
+        Expr::Range { selector, range, .. } => {
             selectors.push(selector.clone());
             ranges.insert(*range);
             range + selector.time.offset
@@ -80,14 +80,15 @@ pub fn without_comparisons(expr: &Expr) -> Expr {
                 ..(**binary).clone()
             })),
         },
-        Expr::Negate(inner) => Expr::Negate(Box::new(without_comparisons(inner))),
+        Expr::Negate(inner, span) => Expr::Negate(Box::new(without_comparisons(inner)), *span),
         Expr::Aggregate(aggregate) => {
             let mut bare = (**aggregate).clone();
             bare.expr = without_comparisons(&aggregate.expr);
             Expr::Aggregate(Box::new(bare))
         }
-        Expr::Call(function, arguments) => {
-            Expr::Call(*function, arguments.iter().map(without_comparisons).collect())
+        Expr::Call(call) => {
+            let arguments = call.arguments.iter().map(without_comparisons).collect();
+            Expr::Call(Call { arguments, ..call.clone() })
         }
         other => other.clone(),
     }
@@ -106,8 +107,8 @@ pub fn threshold(expr: &Expr) -> Option<f64> {
 /// The value of an expression of numbers only.
 pub(super) fn constant(expr: &Expr) -> Option<f64> {
     match expr {
-        Expr::Number(number) => Some(*number),
-        Expr::Negate(inner) => constant(inner).map(|value| -value),
+        Expr::Number(number, _) => Some(*number),
+        Expr::Negate(inner, _) => constant(inner).map(|value| -value),
         Expr::Binary(binary) => {
             let (left, right) = (constant(&binary.left)?, constant(&binary.right)?);
             super::binary::scalars(binary.op, left, right).ok()
@@ -122,10 +123,10 @@ pub(super) fn constant(expr: &Expr) -> Option<f64> {
 pub fn not_stretchable(expr: &Expr) -> BTreeSet<&'static str> {
     let mut found: BTreeSet<&'static str> =
         expr.children().into_iter().flat_map(|child| not_stretchable(child)).collect();
-    if let Expr::Call(function, _) = expr
-        && !is_stretchable(*function)
+    if let Expr::Call(call) = expr
+        && !is_stretchable(call.function)
     {
-        found.extend(function.name());
+        found.extend(call.function.name());
     }
     found
 }
@@ -151,6 +152,8 @@ pub fn shortest_range(expr: &Expr) -> Option<Duration> {
 
 /// Whether an expression says that something is absent: its end then means that data came.
 pub fn asserts_absence(expr: &Expr) -> bool {
-    matches!(expr, Expr::Call(Function::Other(OtherFunction::Absent | OtherFunction::AbsentOverTime), _))
-        || expr.children().into_iter().any(asserts_absence)
+    let is_absent = |call: &Call| {
+        matches!(call.function, Function::Other(OtherFunction::Absent | OtherFunction::AbsentOverTime))
+    };
+    matches!(expr, Expr::Call(call) if is_absent(call)) || expr.children().into_iter().any(asserts_absence)
 }
