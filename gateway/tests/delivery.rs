@@ -63,6 +63,12 @@ fn a_full_queue_loses_what_is_new_and_counts_it() {
     gateway.wait_for("im_gateway_messages_failed_total", 3.0);
     gateway.check_conservation();
     assert_eq!(Client::connect(&gateway, "bob", "d").take(1000), ids(0..1000));
+    let log = gateway.stop();
+    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let lost = lines.filter(|line| line["event"] == "message_delivery_failed");
+    let lost = lost.map(|line| ["user_id", "msg_id", "error"].map(|field| line[field].clone()));
+    let wanted = ids(1000..1003).into_iter().map(|id| [json!("bob"), json!(id), json!("queue_full")]);
+    assert_eq!(lost.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::config::SlowReader;
 use crate::metrics::{CloseReason, FailReason, Frame, Kind, LATENCY_BOUNDS, seconds};
 use std::sync::Arc;
 use wire::shard::{ConnId, Io};
+use wire::time::Time;
 use wire::ws::deflate;
 use wire::ws::extension::Deflate;
 use wire::ws::frame::Opcode;
@@ -30,8 +31,7 @@ impl Shard {
                 let (is_closing, waiting) = (session.closing.is_some(), session.state.queues.waiting.len());
                 let waiting_max = limits.waiting_max + session.backlog as usize;
                 if waiting >= waiting_max + limits.offline_per_user_max {
-                    self.trace_loss(&owed, user, FailReason::QueueFull, io.now());
-                    return self.fail(owed.kind, FailReason::QueueFull, owed.debt());
+                    return self.lose(user, &owed, FailReason::QueueFull, io.now());
                 }
                 // A session that is being closed takes what still comes along to its home. Sent there by itself the message
                 // would come straight back, for the home has not been told yet, and so on for as long as the close takes.
@@ -47,6 +47,13 @@ impl Shard {
             }
             _ => self.deliver_to_gone(user, conn, owed, io),
         }
+    }
+
+    /// A delivery to the user is lost, and over with it.
+    pub(super) fn lose(&mut self, user: &Arc<str>, owed: &Owed, reason: FailReason, now: Time) {
+        self.metrics.fail(owed.kind, reason);
+        self.settle(owed.debt());
+        self.tell_loss(user, owed, reason, now);
     }
 
     pub(super) fn pump_conn(&mut self, conn: ConnId, io: &mut Io<Mail>) {

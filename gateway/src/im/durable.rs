@@ -11,7 +11,6 @@ use super::persist::{Debt, Op, Recipients, SHARD_MASK, number_at};
 use super::protocol::{Message, Refusal};
 use super::routes::Origin;
 use super::shard::Shard;
-use crate::metrics::Kind;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::shard::{ConnId, Io, ShardIndex};
@@ -343,11 +342,5 @@ impl Shard {
     pub(super) fn number(&mut self, now: Time, shard: ShardIndex) -> u64 {
         let wall_ns = self.shared.wall_offset_ns + now.0;
         self.durable.as_mut().map_or(0, |durable| durable.number(wall_ns, shard))
-    }
-
-    /// Counts a lost delivery that is over with it.
-    pub(super) fn fail(&mut self, kind: Kind, reason: crate::metrics::FailReason, debt: Option<Debt>) {
-        self.metrics.fail(kind, reason);
-        self.settle(debt);
     }
 }

@@ -10,7 +10,7 @@ use super::protocol::{Message, Refusal};
 use super::routes::Origin;
 use super::shard::Shard;
 use super::{Map, SeededState};
-use crate::metrics::{FANOUT_BOUNDS, FailReason, Kind};
+use crate::metrics::{FANOUT_BOUNDS, FailReason};
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -225,8 +225,7 @@ impl Shard {
                     Err(Blocked::Parked) => {
                         self.metrics.accepted.increment();
                         let owed = Owed::new(Arc::clone(&fanout.message), recipient, 1);
-                        self.journal.lost(member, &owed, FailReason::QueueFull, io.now());
-                        self.fail(Kind::Group, FailReason::QueueFull, owed.debt());
+                        self.lose(member, &owed, FailReason::QueueFull, io.now());
                     }
                 }
             }

@@ -47,9 +47,7 @@ impl Shard {
     /// A delivery has reached the session's shard: injected faults act here.
     pub(super) fn deliver(&mut self, user: Arc<str>, conn: ConnId, owed: Owed, io: &mut Io<Mail>) {
         if self.injector.loses(io.now()) {
-            self.trace_loss(&owed, &user, FailReason::Test, io.now());
-            self.journal.lost(&user, &owed, FailReason::Test, io.now());
-            return self.fail(owed.kind, FailReason::Test, owed.debt());
+            return self.lose(&user, &owed, FailReason::Test, io.now());
         }
         if let Some(due) = self.injector.holds(owed.accepted).filter(|due| *due > io.now())
             && self.held.len() < self.shared.limits.held_max

@@ -5,6 +5,7 @@
 
 use super::limits::{Bucket, Rate};
 use super::mail::Mail;
+use super::owed::Owed;
 use super::protocol::Message;
 use super::shard::Shard;
 use crate::log::{Event, Gate, Level, Record};
@@ -87,6 +88,18 @@ impl Journal {
 }
 
 impl Shard {
+    /// Says what the users who are at home here have lost in this step.
+    pub(super) fn tell_lost(&mut self, now: Time) {
+        for (user, owed) in self.registry.take_lost() {
+            self.tell_loss(&user, &owed, FailReason::QueueFull, now);
+        }
+    }
+
+    pub(super) fn tell_loss(&mut self, user: &Arc<str>, owed: &Owed, reason: FailReason, now: Time) {
+        self.trace_loss(owed, user, reason, now);
+        self.journal.lost(user, owed, reason, now);
+    }
+
     /// Hands what was said in this step to the edge.
     pub(super) fn post_records(&mut self, io: &mut Io<Mail>) {
         if self.journal.records.is_empty() {

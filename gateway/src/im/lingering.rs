@@ -65,7 +65,7 @@ impl Shard {
             return self.keep(user, Some(session), owed, io);
         };
         if lingering.state.owed() >= self.shared.limits.device_owed_max() {
-            return self.fail(owed.kind, FailReason::QueueFull, owed.debt());
+            return self.lose(user, &owed, FailReason::QueueFull, io.now());
         }
         lingering.state.queues.waiting.push_back(owed);
         self.metrics.in_flight.add(1);

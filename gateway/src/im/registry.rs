@@ -29,6 +29,8 @@ pub(crate) struct Registry {
     epochs: u64,
     hasher: SeededState,
     pub(super) duties: Duties,
+    /// Deliveries lost here in this step, and whose; the shard says so.
+    lost: Vec<(Arc<str>, Owed)>,
 }
 
 impl Registry {
@@ -42,6 +44,7 @@ impl Registry {
             epochs: 0,
             hasher,
             duties: Duties::default(),
+            lost: Vec::new(),
         }
     }
 
@@ -132,14 +135,20 @@ impl Registry {
                 self.metrics.in_flight.add(1);
             }
             // Another device would get it out of order, and most likely twice.
-            Some(_) => self.lose(&owed),
+            Some(_) => self.lose(user, owed),
         }
         self.tell_edge(user, io);
     }
 
-    fn lose(&mut self, owed: &Owed) {
+    fn lose(&mut self, user: &Arc<str>, owed: Owed) {
         self.metrics.fail(owed.kind, FailReason::QueueFull);
-        self.duties.settle(owed);
+        self.duties.settle(&owed);
+        self.lost.push((Arc::clone(user), owed));
+    }
+
+    /// Deliveries for which no queue had room since the last call.
+    pub(super) fn take_lost(&mut self) -> Vec<(Arc<str>, Owed)> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Tells the edge that messages wait for a user who is not connected, if it is to know and was not told lately.
@@ -169,7 +178,7 @@ impl Registry {
         if record.rest.offline.len() >= self.limits.offline_per_user_max
             || self.queued >= self.limits.offline_max
         {
-            return self.lose(&owed);
+            return self.lose(user, owed);
         }
         record.rest.offline.push_back(owed);
         self.queued += 1;

@@ -408,6 +408,7 @@ impl Application for Shard {
         self.release_held(io);
         self.continue_fanouts(io);
         self.sweep_if_due(io);
+        self.tell_lost(io.now());
         self.post_ops(io);
         let is_blocked = self.fanouts.is_blocked() || self.durable.as_ref().is_some_and(Durable::is_blocked);
         self.retry_at = is_blocked.then(|| io.now() + RETRY_AFTER);
