@@ -73,10 +73,11 @@ fn a_full_queue_loses_what_is_new_and_counts_it() {
 
 #[test]
 fn what_is_too_old_expires_and_is_never_delivered() {
-    let gateway = Gateway::start(&["--message-ttl", "300ms"]);
+    // Long enough that the second message cannot expire before its recipient has connected.
+    let gateway = Gateway::start(&["--message-ttl", "3s"]);
     let mut al = Client::connect(&gateway, "al", "d");
     al.confirmed("m-0", "user:bob");
-    assert_eq!(al.next_within(Duration::from_millis(350)), None);
+    assert_eq!(al.next_within(Duration::from_millis(3050)), None);
     al.confirmed("m-1", "user:bob");
     assert_eq!(Client::connect(&gateway, "bob", "d").take(1), ids(1..2));
     gateway.wait_for("im_gateway_messages_expired_total", 1.0);

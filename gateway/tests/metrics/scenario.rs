@@ -24,8 +24,8 @@ impl Scenario {
 
     fn begin(&mut self) {
         let url = format!("http://{}/", self.provider.local_addr().unwrap());
-        let flags = ["--data-dir", self.folder.path(), "--push-url", &url, "--push-timeout", "100ms"];
-        let limits = ["--ack-timeout", "300ms", "--max-messages-per-second", "100", "--push-interval", "1ms"];
+        let flags = ["--data-dir", self.folder.path(), "--push-url", &url, "--push-timeout", "1s"];
+        let limits = ["--ack-timeout", "2s", "--max-messages-per-second", "100", "--push-interval", "1ms"];
         let breaker =
             ["--loss-breaker", "50%", "--loss-breaker-min-events", "10", "--loss-breaker-open-for", "1h"];
         self.gateway = Some(Gateway::start(&[&flags[..], &limits, &breaker].concat()));

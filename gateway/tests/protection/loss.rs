@@ -10,7 +10,7 @@ const FLAGS: [&str; 10] = [
     "--loss-breaker",
     "10%",
     "--loss-breaker-window",
-    "500ms",
+    "5s",
     "--loss-breaker-min-events",
     "20",
     "--loss-breaker-open-for",

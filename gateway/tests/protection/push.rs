@@ -181,7 +181,7 @@ fn a_provider_that_does_not_answer_holds_up_nobody_and_opens_the_breaker() {
     let provider = Provider::start();
     let gateway = provider.gateway(&[
         "--push-timeout",
-        "100ms",
+        "1s",
         "--push-attempts",
         "2",
         "--push-breaker-min-events",
@@ -219,9 +219,10 @@ fn a_provider_that_does_not_answer_holds_up_nobody_and_opens_the_breaker() {
         }
         assert!(Time::now() < until, "it never tries again");
     };
+    // At once: the probe, too, has a time in which it must be answered.
+    probe.answer.send(Answer::Status(200)).unwrap();
     let rejected = gateway.metric("im_gateway_push_notifications_total{result=\"rejected\"}");
     assert!(rejected >= 1.0, "{rejected}");
-    probe.answer.send(Answer::Status(200)).unwrap();
     state(0.0);
     pushed(&gateway, "delivered", 1.0);
     assert_eq!(al.ask(&send("last", "last", "1")), "sent");

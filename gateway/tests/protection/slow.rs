@@ -1,4 +1,6 @@
 //! Clients that are slow on purpose: slowloris, trickled messages, silence, and those who do not read.
+//!
+//! Bounds are so wide that who behaves keeps them on a machine with much else to do; who does not is found at each of them.
 
 use crate::attacker::{End, MASK, attack, handshake, write_header};
 use crate::driver::{Gateway, PATIENCE, Raw};
@@ -13,12 +15,12 @@ const MOMENT: Duration = Duration::from_millis(20);
 
 #[test]
 fn slowloris_gets_408_when_its_time_is_over() {
-    let gateway = Gateway::start(&["--handshake-timeout", "400ms"]);
+    let gateway = Gateway::start(&["--handshake-timeout", "2s"]);
     let endless = format!("GET /ws HTTP/1.1\r\nHost: test\r\n{}", "A: b\r\n".repeat(500));
     let mut attacker = Raw::connect(&gateway);
     let took = attacker.trickle(endless.as_bytes(), MOMENT);
     assert!(attacker.head().starts_with("HTTP/1.1 408"));
-    assert!(took >= Duration::from_millis(350), "{took:?}");
+    assert!(took >= Duration::from_millis(1900), "{took:?}");
     let mut silent = Raw::connect(&gateway);
     assert!(silent.head().starts_with("HTTP/1.1 408"), "without a single byte too");
     assert_eq!(gateway.connect_errors("timeout"), 2.0);
@@ -40,7 +42,7 @@ fn slowloris_gets_408_when_its_time_is_over() {
 
 #[test]
 fn a_message_that_is_never_completed_ends_with_1008() {
-    let gateway = Gateway::start(&["--message-timeout", "400ms", "--max-control-frames-per-second", "0"]);
+    let gateway = Gateway::start(&["--message-timeout", "2s", "--max-control-frames-per-second", "0"]);
     let mut whole = Vec::new();
     let text = send("m", "nobody", &format!("\"{}\"", "x".repeat(300)));
     frame::write(&mut whole, Opcode::Text, text.as_bytes(), Some(MASK));
@@ -48,7 +50,7 @@ fn a_message_that_is_never_completed_ends_with_1008() {
     let mut attacker = attack(&gateway, "mallory");
     let took = attacker.trickle(&whole, MOMENT);
     assert_eq!(attacker.end(), End::Close(1008));
-    assert!(took >= Duration::from_millis(350), "{took:?}");
+    assert!(took >= Duration::from_millis(1900), "{took:?}");
     let mut attacker = attack(&gateway, "mallory");
     let mut first = Vec::new();
     write_header(&mut first, false, Opcode::Text, 1, [0; 4]);
@@ -90,14 +92,14 @@ fn a_message_that_is_never_completed_ends_with_1008() {
 
 #[test]
 fn silence_ends_with_4408_and_pongs_are_no_silence() {
-    let gateway = Gateway::start(&["--heartbeat", "60ms", "--idle-timeout", "300ms"]);
+    let gateway = Gateway::start(&["--heartbeat", "300ms", "--idle-timeout", "2s"]);
     let mut attacker = attack(&gateway, "mallory");
     let begin = Time::now();
     assert_eq!(attacker.end(), End::Close(4408), "it reads the pings and answers none");
-    assert!(Time::now().since(begin) >= Duration::from_millis(250));
+    assert!(Time::now().since(begin) >= Duration::from_millis(1900));
     let mut member = Member::connect(&gateway, "al");
     let begin = Time::now();
-    while Time::now().since(begin) < Duration::from_millis(900) {
+    while Time::now().since(begin) < Duration::from_secs(4) {
         assert!(matches!(member.next(), Message::Ping(_)));
     }
     assert_eq!(member.ask(&send("m", "nobody", "1")), "sent");
