@@ -137,7 +137,8 @@ impl Shard {
             accept,
             parked: Vec::new(),
         }));
-        let since = io.now();
+        let since = io.arrived();
+        io.time_arrivals(conn, false);
         io.post(self.home(&user, io), Mail::Attach { user, device, session, resume, since });
     }
 

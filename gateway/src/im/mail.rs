@@ -34,7 +34,7 @@ pub enum Mail {
         session: SessionRef,
         /// Deliveries up to this number arrived before, says the client.
         resume: Option<Resume>,
-        /// When it asked for the upgrade.
+        /// When its request for the upgrade arrived.
         since: Time,
     },
     /// To the session's shard: the session may begin, with this state and all that the device is owed.

@@ -297,6 +297,8 @@ impl Application for Shard {
         let Origin::Accepted(peer) = origin else { return };
         let http = Http { conn, peer, requested: None, begun: None };
         self.conns[index] = Conn::Http(Box::new(http));
+        // Until the upgrade: which of two connections of a device is the newer one must not hang on whose shard was quicker.
+        io.time_arrivals(conn, true);
         io.set_timer(io.now() + self.shared.limits.handshake_timeout, timer_key(Timer::Incomplete, conn));
     }
 

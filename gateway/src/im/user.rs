@@ -72,7 +72,7 @@ pub(super) struct Device {
     pub(super) name: Arc<str>,
     /// Its session, or the last one it had.
     pub(super) session: SessionRef,
-    /// When the client asked for it.
+    /// When the client's request for it arrived.
     pub(super) since: Time,
     pub(super) state: DeviceState,
     /// Deliveries that came back from a session that is ending, until its state is here.
@@ -109,7 +109,7 @@ pub(super) struct Attaching {
     pub(super) device: Arc<str>,
     pub(super) session: SessionRef,
     pub(super) resume: Option<Resume>,
-    /// When it asked for the upgrade.
+    /// When its request for the upgrade arrived.
     pub(super) since: Time,
 }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Gives the calling thread a descriptor table of its own and closes everything in it but stdio and `keep`.
 ///
@@ -53,6 +54,29 @@ fn set_option<T>(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, 
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How long ago data last arrived on a TCP socket, to the tick of the kernel's clock; since it was accepted, if none has.
+pub fn last_arrival(socket: BorrowedFd<'_>) -> io::Result<Duration> {
+    // SAFETY: `tcp_info` is plain numbers, for which all-zero is valid. Pointer and length describe that local; the kernel writes
+    // at most as much as it is told there is room for, and older ones less, which leaves zeros.
+    let (result, info) = unsafe {
+        let mut info: libc::tcp_info = std::mem::zeroed();
+        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+        let result = libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        );
+        (result, info)
+    };
+    if result == 0 {
+        Ok(Duration::from_millis(u64::from(info.tcpi_last_data_recv)))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// An instruction of a classic BPF program: code, jumps if true and if false, operand.
@@ -139,6 +163,23 @@ impl std::os::fd::AsRawFd for Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn the_age_of_input_grows_while_nobody_reads_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        let age = |accepted: &std::net::TcpStream| last_arrival(accepted.as_fd()).unwrap();
+        peer.write_all(b"a").unwrap();
+        // Time itself is what is waited for; each look is bounded by the runner's limit only.
+        while age(&accepted) < Duration::from_millis(100) {
+            std::thread::yield_now();
+        }
+        accepted.read_exact(&mut [0]).unwrap();
+        assert!(age(&accepted) >= Duration::from_millis(100), "reading changes nothing");
+    }
 
     #[test]
     fn a_split_table_keeps_only_what_it_was_handed() {

@@ -27,6 +27,8 @@ const EVENTS_MAX: usize = 1024;
 /// Steps in a row that leave input unread, and so timers unexpired, before timers get their turn all the same.
 const STEPS_WITHOUT_TIMERS_MAX: usize = 64;
 const ACCEPTS_IN_A_ROW_MAX: usize = 256;
+/// The kernel counts the age of input in ticks of its own clock, of at most 10 ms. What is younger has not waited.
+const AGE_MIN: Duration = Duration::from_millis(20);
 /// How soon to come back when another shard's ring is full.
 const RETRY: Duration = Duration::from_millis(1);
 /// How long the peers of connections that were closed last get to end, after the application has stopped.
@@ -304,6 +306,12 @@ impl Sockets for Epoll {
 
     fn receive(&mut self, socket: &ShardFd, into: &mut [u8]) -> Result<usize, Errno> {
         rustix::net::recv(socket, into, RecvFlags::empty()).map(|(bytes, _)| bytes)
+    }
+
+    fn age(&mut self, socket: &ShardFd) -> Duration {
+        // A socket whose age cannot be told has failed, and the next read says so.
+        let age = sys::last_arrival(socket.as_fd()).unwrap_or_default();
+        if age < AGE_MIN { Duration::ZERO } else { age }
     }
 
     fn send(&mut self, socket: &ShardFd, bytes: &[u8]) -> Result<usize, Errno> {

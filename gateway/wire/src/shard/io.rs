@@ -9,6 +9,7 @@ use crate::time::Time;
 use rustls::ServerConfig;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connection of this shard. Never used again for another connection (the generation tells them apart).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,10 @@ pub(super) enum State {
 }
 
 const NO_BUFFER: u32 = u32::MAX;
+/// That all that was written has left.
+const DRAIN: u8 = 1;
+/// When input arrived.
+const ARRIVALS: u8 = 2;
 
 /// The application's side of a connection: 16 bytes when idle.
 #[derive(Debug)]
@@ -56,8 +61,8 @@ pub(super) struct Slot {
     /// The kernel took less than was offered; wait until it is writable.
     pub(super) blocked: bool,
     dirty: bool,
-    /// The application waits for all that it wrote to have left.
-    drain_awaited: bool,
+    /// What the application wants to be told: [`DRAIN`], [`ARRIVALS`]. One byte, so that a slot stays at 16.
+    wants: u8,
     /// Its output buffer, or none.
     buffer: u32,
     /// Bytes of the buffer that have left.
@@ -79,6 +84,8 @@ pub struct Io<M> {
     now: Time,
     /// The driver's clock; `None`: time stands still during a step.
     clock: Option<fn() -> Time>,
+    /// When what is being shown to the application arrived.
+    arrived: Time,
     pub(super) mail: Outboxes<M>,
     pub(super) timers: Timers,
     pub(super) slots: Vec<Slot>,
@@ -101,6 +108,7 @@ impl<M> Io<M> {
         Io {
             now,
             clock: None,
+            arrived: now,
             mail,
             timers: Timers::new(now),
             slots: Vec::new(),
@@ -134,6 +142,29 @@ impl<M> Io<M> {
 
     pub(super) fn set_clock(&mut self, clock: fn() -> Time) {
         self.clock = Some(clock);
+    }
+
+    /// When the bytes arrived that [`super::Application::received`] is being shown. [`Io::now`], unless [`Io::time_arrivals`] was
+    /// asked for: then earlier, where they have waited for the shard.
+    pub fn arrived(&self) -> Time {
+        self.arrived
+    }
+
+    /// What was read on `conn` arrived so long ago, which is asked for only if the application wants to know.
+    pub(super) fn note_arrival(&mut self, conn: ConnId, age: impl FnOnce() -> Duration) {
+        let age = if self.slot(conn).is_some_and(|slot| slot.wants & ARRIVALS != 0) {
+            age()
+        } else {
+            Duration::ZERO
+        };
+        self.arrived = Time(self.now.0.saturating_sub(age.as_nanos() as u64));
+    }
+
+    /// Whether to find out when what comes on `conn` arrived; that costs a system call for each read.
+    pub fn time_arrivals(&mut self, conn: ConnId, is_wanted: bool) {
+        if let Some(slot) = self.slot_mut(conn) {
+            slot.wants = slot.wants & !ARRIVALS | if is_wanted { ARRIVALS } else { 0 };
+        }
     }
 
     /// This shard's number.
@@ -187,7 +218,7 @@ impl<M> Io<M> {
     /// Calls [`super::Application::drained`] when all that was written for `conn` has left.
     pub fn await_drain(&mut self, conn: ConnId) {
         if let Some(slot) = self.slot_mut(conn) {
-            slot.drain_awaited = true;
+            slot.wants |= DRAIN;
         }
     }
 
@@ -195,7 +226,9 @@ impl<M> Io<M> {
     pub(super) fn take_drained(&mut self, conn: ConnId) -> bool {
         let is_empty = self.backlog(conn) == 0;
         let slot = self.slot_mut(conn).filter(|slot| slot.state == State::Open && is_empty);
-        slot.is_some_and(|slot| std::mem::take(&mut slot.drain_awaited))
+        let Some(slot) = slot.filter(|slot| slot.wants & DRAIN != 0) else { return false };
+        slot.wants &= !DRAIN;
+        true
     }
 
     /// Whether the connection can be written to.
@@ -281,7 +314,7 @@ impl<M> Io<M> {
                 state: State::Free,
                 blocked: false,
                 dirty: false,
-                drain_awaited: false,
+                wants: 0,
                 buffer: NO_BUFFER,
                 sent: 0,
             });
@@ -300,7 +333,7 @@ impl<M> Io<M> {
             slot.state = State::Free;
             slot.blocked = false;
             slot.dirty = false;
-            slot.drain_awaited = false;
+            slot.wants = 0;
             self.free.push(conn.index);
             self.open -= 1;
         }

@@ -61,6 +61,7 @@ impl<A: Application, K> Step<A, K> {
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 Err(_) => return self.io.end(conn, Closed::Reset),
             };
+            self.io.note_arrival(conn, || sockets.age(&connection.socket));
             self.plain.clear();
             self.records.clear();
             // A record of a handshake begins with 22, a method with a letter.

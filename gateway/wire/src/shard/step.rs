@@ -10,6 +10,7 @@ use super::{Application, Closed, ConnId, Io, Origin, Seats, ShardIndex};
 use crate::time::Time;
 use rustix::io::Errno;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Shared receive buffer of a shard: idle connections own none. Also the longest run of bytes an application can ask to see at once.
 pub const RECEIVE_BYTES: usize = 256 * 1024;
@@ -63,6 +64,12 @@ pub(super) trait Sockets {
 
     /// Moves received bytes to the front of `into`; 0: the peer has ended; [`Errno::AGAIN`]: none at present.
     fn receive(&mut self, socket: &Self::Socket, into: &mut [u8]) -> Result<usize, Errno>;
+
+    /// How long ago the last bytes arrived that were there to be received; zero where nobody can say.
+    fn age(&mut self, socket: &Self::Socket) -> Duration {
+        let _ = socket;
+        Duration::ZERO
+    }
 
     /// Sends from the front of `bytes`; gives how many were taken. [`Errno::AGAIN`]: none at present.
     fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
@@ -331,6 +338,7 @@ impl<A: Application, K> Step<A, K> {
             match sockets.receive(&connection.socket, &mut self.receive[kept..]) {
                 Ok(0) => return self.io.end(conn, Closed::Eof),
                 Ok(bytes) => {
+                    self.io.note_arrival(conn, || sockets.age(&connection.socket));
                     if !self.deliver(conn, kept + bytes) || bytes < room {
                         return;
                     }
@@ -363,6 +371,7 @@ impl<A: Application, K> Step<A, K> {
         let place = self.connections.get_mut(conn.index as usize).and_then(Option::as_mut);
         if let Some(tail) = place.and_then(|connection| connection.tail.take()) {
             self.receive[..tail.len()].copy_from_slice(&tail);
+            self.io.note_arrival(conn, || Duration::ZERO);
             self.deliver(conn, tail.len());
         }
     }

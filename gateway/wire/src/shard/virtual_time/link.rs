@@ -52,6 +52,8 @@ pub(super) struct Pipe {
     segments: VecDeque<(Time, Segment)>,
     /// When the last segment arrives: nothing overtakes.
     pub(super) last_arrival: Time,
+    /// When bytes last arrived.
+    pub(super) arrived_at: Time,
     fin: bool,
     error: Option<Errno>,
     /// The writer was told that there is no room.
@@ -65,6 +67,7 @@ impl Pipe {
             arrived: 0,
             segments: VecDeque::new(),
             last_arrival: Time(0),
+            arrived_at: Time(0),
             fin: false,
             error: None,
             is_writer_waiting: false,
@@ -120,10 +123,13 @@ impl Pipe {
     /// Gives whether the reader has anything new to see.
     pub(super) fn arrive(&mut self, now: Time, drop_unread: bool) -> bool {
         let mut is_news = false;
-        while let Some((_, segment)) = self.segments.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((at, segment)) = self.segments.pop_front_if(|(at, _)| *at <= now) {
             is_news = true;
             match segment {
-                Segment::Bytes(bytes) => self.arrived += bytes,
+                Segment::Bytes(bytes) => {
+                    self.arrived += bytes;
+                    self.arrived_at = at;
+                }
                 Segment::Fin => self.fin = true,
                 Segment::Reset => {
                     if drop_unread {

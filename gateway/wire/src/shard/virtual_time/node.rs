@@ -231,6 +231,10 @@ impl Sockets for Kernel<'_> {
         self.world.receive(*socket, into)
     }
 
+    fn age(&mut self, socket: &End) -> Duration {
+        self.world.age(*socket)
+    }
+
     fn send(&mut self, socket: &End, bytes: &[u8]) -> Result<usize, Errno> {
         self.world.send(*socket, bytes)
     }

@@ -160,6 +160,12 @@ impl World {
         received
     }
 
+    /// How long ago bytes last arrived at this end.
+    pub(super) fn age(&mut self, end: End) -> Duration {
+        let now = self.now;
+        self.links.side(end).map_or(Duration::ZERO, |side| now.since(side.incoming.arrived_at))
+    }
+
     /// Makes [`World::close`] cut the connection with RST, and drop what has not left.
     pub fn reset_on_close(&mut self, end: End) {
         if let Some(side) = self.links.side(end) {
