@@ -2,18 +2,22 @@
 //!
 //! A record is plain data, made where something happens. A shard gathers its own over a step and posts them to the edge, which
 //! hands them to the [`Logger`]; threads of the edge give theirs to it directly. One thread makes lines of them and writes these
-//! to standard error. Nobody waits for it: the [`Gate`] bounds the records under way and counts what it turns away.
+//! to standard error; where telemetry exports logs they go there, too ([`Exports`]). Nobody waits for it: the [`Gate`] bounds the
+//! records under way and counts what it turns away.
 //!
 //! No record holds a token, a key or a message's body: there is no field that could.
 
+mod exports;
 mod gate;
 mod line;
 mod writer;
 
+pub use exports::Exports;
 pub use gate::Gate;
 pub use line::Format;
 pub use writer::{Logger, Running, Start};
 
+use crate::trace::Place;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,6 +160,8 @@ pub struct Record {
     pub event: Event,
     /// The same for people: one sentence.
     pub message: Cow<'static, str>,
+    /// The span in which it happened, where that is traced.
+    pub place: Option<Place>,
     /// The user it happened to.
     pub user: Option<Arc<str>>,
     /// The user's device.
@@ -171,17 +177,23 @@ pub struct Record {
 impl Record {
     /// One without anybody in it. `at_ms`: milliseconds since the Unix epoch.
     pub fn new(event: Event, at_ms: u64, message: impl Into<Cow<'static, str>>) -> Record {
-        let (user, device, message_id, latency) = (None, None, None, None);
         Record {
             at_ms,
             event,
             message: message.into(),
-            user,
-            device,
-            message_id,
-            latency,
+            place: None,
+            user: None,
+            device: None,
+            message_id: None,
+            latency: None,
             details: Vec::new(),
         }
+    }
+
+    /// With the span in which it happened.
+    pub fn within(mut self, place: Option<Place>) -> Record {
+        self.place = place;
+        self
     }
 
     /// With a text detail.

@@ -121,7 +121,10 @@ impl Server {
         let (shards, connections_max) = shards::size(flags)?;
         let metrics = Metrics::new(&flags.node, shards);
         let wall_offset_ns = process::wall_offset_ns();
-        let (logger, log) = start_log(flags, &metrics, wall_offset_ns)?;
+        let settings = telemetry_settings(flags)?;
+        let exports = settings.as_ref().and_then(telemetry::Settings::log_queue);
+        let exports = exports.map(|queue| Arc::new(log::Exports::new(queue, metrics.clone())));
+        let (logger, log) = start_log(flags, &metrics, wall_offset_ns, exports.clone())?;
         let mut limits = flags.protection.limits(flags.heartbeat);
         limits.sessions_max = connections_max;
         limits.push_interval = flags.push.push_url.as_ref().map(|_| flags.push.push_interval);
@@ -142,7 +145,8 @@ impl Server {
         let push_seed = process::seed().map_err(StartError::Shards)?;
         let push = push::start(&flags.push, &metrics, push_seed, wall_offset_ns)?;
         let pusher = push.as_ref().map(|(pusher, _)| pusher.clone());
-        let (telemetry, tracers) = start_telemetry(flags, &metrics, shards, wall_offset_ns, &logger)?;
+        let (telemetry, tracers) =
+            start_telemetry(settings, &metrics, shards, wall_offset_ns, (&logger, exports))?;
         let (store, recovered) = open_store(flags, &shared, shards, &edge, pusher, &logger)?;
         let doorbell = match &store {
             Some(_) => None,
@@ -241,12 +245,12 @@ impl Server {
                 self.logger.say(Event::PushUnsent, message, |record| record.count("count", unsent as u64));
             }
         }
+        self.logger.say(Event::Stopped, "the gateway has ended", |record| record);
         // Last, so that what has happened until now is in it.
         if self.telemetry.is_some_and(|telemetry| !telemetry.end(self.drain_timeout)) {
             let message = "the last telemetry was not sent within the drain timeout";
             self.logger.say(Event::TelemetryNotExported, message, |record| record);
         }
-        self.logger.say(Event::Stopped, "the gateway has ended", |record| record);
         self.log.end(LOG_PATIENCE);
     }
 
@@ -354,20 +358,23 @@ impl Server {
 }
 
 /// Starts the export of telemetry, if it is to go anywhere.
+/// `None`: no telemetry is sent.
+fn telemetry_settings(flags: &Flags) -> Result<Option<telemetry::Settings>, StartError> {
+    let environment = Environment(&|name| std::env::var(name).ok());
+    let settings = telemetry::Settings::new(&flags.telemetry, &flags.node, &environment);
+    Ok(settings.map_err(telemetry::StartError::from)?)
+}
+
 fn start_telemetry(
-    flags: &Flags,
+    settings: Option<telemetry::Settings>,
     metrics: &Metrics,
     shards: usize,
     wall_offset_ns: u64,
-    logger: &Logger,
+    log: (&Logger, Option<Arc<log::Exports>>),
 ) -> Result<(Option<telemetry::Running>, Tracers), StartError> {
-    let environment = Environment(&|name| std::env::var(name).ok());
-    let settings = telemetry::Settings::new(&flags.telemetry, &flags.node, &environment);
-    let Some(settings) = settings.map_err(telemetry::StartError::from)? else {
-        return Ok((None, Arc::default()));
-    };
+    let Some(settings) = settings else { return Ok((None, Arc::default())) };
     let seed = process::seed().map_err(StartError::Shards)?;
-    let (running, tracers) = telemetry::start(settings, metrics, shards, seed, wall_offset_ns, logger)?;
+    let (running, tracers) = telemetry::start(settings, metrics, shards, seed, wall_offset_ns, log)?;
     Ok((Some(running), tracers.into_iter().map(Some).map(Mutex::new).collect()))
 }
 
@@ -390,6 +397,7 @@ fn start_log(
     flags: &Flags,
     metrics: &Metrics,
     wall_offset_ns: u64,
+    exports: Option<Arc<log::Exports>>,
 ) -> Result<(Logger, log::Running), StartError> {
     let start = log::Start {
         format: flags.logging.log_format,
@@ -397,6 +405,7 @@ fn start_log(
         node: &flags.node,
         gate: Arc::clone(metrics.log()),
         wall_offset_ns,
+        exports,
     };
     start.start().map_err(StartError::Shards)
 }

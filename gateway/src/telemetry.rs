@@ -1,7 +1,7 @@
-//! Sends the gateway's metrics and traces to a collector by OTLP, over HTTP as protobuf.
+//! Sends the gateway's metrics, traces and logs to a collector by OTLP, over HTTP as protobuf.
 //!
 //! An edge thread with a tokio runtime of its own, which no shard ever waits for or wakes: it reads the shards' figures as a
-//! scrape does, from the same snapshot, and empties the rings that their tracers fill.
+//! scrape does, from the same snapshot, and empties the rings that their tracers fill and the queue that the log fills.
 //! Without an endpoint there is no thread. Source: opentelemetry.io/docs/specs/otlp, 1.11.
 
 mod answer;
@@ -10,21 +10,23 @@ mod exporter;
 mod gather;
 mod otlp;
 mod points;
+mod records;
 mod resource;
 mod settings;
 mod spans;
 
-use crate::log::Logger;
+use crate::log::{Exports, Logger};
 use crate::metrics::{Metrics, Signal};
 use crate::random::Random;
 use crate::trace::Tracer;
 pub use environment::Environment;
 use exporter::{Exporter, Stop};
-use gather::{Gatherer, export_spans};
+use gather::{Records, Spans};
 use otlp::Resource;
 use prost::Message as _;
 pub use settings::{Settings, SettingsError};
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc as threads;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -54,14 +56,14 @@ pub struct Running {
 
 /// Starts the thread, for a gateway of `shards` shards. Gives their tracers; none if nothing is traced. `seed`: of the chance in
 /// its waits, and of the numbers of spans; `wall_offset_ns`: the wall clock at monotonic time zero, nanoseconds since the Unix
-/// epoch.
+/// epoch; `exports`: what `logger` leaves for it, if logs are sent.
 pub fn start(
     settings: Settings,
     metrics: &Metrics,
     shards: usize,
     seed: u64,
     wall_offset_ns: u64,
-    logger: &Logger,
+    (logger, exports): (&Logger, Option<Arc<Exports>>),
 ) -> Result<(Running, Vec<Tracer>), StartError> {
     let mut seeds = Random::new(seed);
     let mut exporter = |signal, destination| {
@@ -72,14 +74,15 @@ pub fn start(
     let source = Source { metrics: metrics.clone(), resource: resource.clone(), started, wall_offset_ns };
     let of_metrics = settings.metrics.map(|to| exporter(Signal::Metrics, to)).transpose()?;
     let of_spans = settings.traces.map(|to| exporter(Signal::Traces, to)).transpose()?;
+    let of_logs = settings.logs.map(|to| exporter(Signal::Logs, to)).transpose()?;
     let (mut tracers, mut rings) = (Vec::new(), Vec::new());
     for index in (0..shards).filter(|_| of_spans.is_some()) {
         let (spans, ring) = rtrb::RingBuffer::new(settings.batch.queue.div_ceil(shards));
         tracers.push(Tracer::new(settings.sampler, seeds.bits(), spans, metrics.shard(index)));
         rings.push(ring);
     }
-    let gatherer =
-        Gatherer { rings, batch: settings.batch, resource, metrics: metrics.clone(), wall_offset_ns };
+    let records = exports.map(|exports| Records { exports, resource: resource.clone(), wall_offset_ns });
+    let spans = Spans { rings, resource, metrics: metrics.clone(), wall_offset_ns };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::Thread)?;
     metrics.process().watch(runtime.handle());
@@ -92,7 +95,10 @@ pub fn start(
             local.spawn_local(export_metrics(source, exporter, settings.interval, stopped.clone()));
         }
         if let Some(exporter) = of_spans {
-            local.spawn_local(export_spans(gatherer, exporter, stopped));
+            local.spawn_local(gather::export(spans, settings.batch, exporter, stopped.clone()));
+        }
+        if let (Some(exporter), Some(records)) = (of_logs, records) {
+            local.spawn_local(gather::export(records, settings.log_batch, exporter, stopped));
         }
         runtime.block_on(local);
         drop(alive);

@@ -115,7 +115,7 @@ pub enum What {
 /// The span of a connection that is open.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    place: Place,
+    pub(crate) place: Place,
     parent: u64,
     state: Option<Arc<str>>,
     start: Time,

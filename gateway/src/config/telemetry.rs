@@ -4,11 +4,11 @@ use super::duration;
 use super::protection::share;
 use std::time::Duration;
 
-/// Metrics and traces by OTLP over HTTP. Without an endpoint nothing is sent.
+/// Metrics, traces and logs by OTLP over HTTP. Without an endpoint nothing is sent.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Telemetry (OTLP over HTTP, protobuf)")]
 pub struct Telemetry {
-    /// Where to send metrics and traces, such as http://localhost:4318; by default nowhere. Headers, resource attributes and what is set for
+    /// Where to send metrics, traces and logs, such as http://localhost:4318; by default nowhere. Headers, resource attributes and what is set for
     /// one signal alone come from the standard OTEL_… variables
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
@@ -22,14 +22,14 @@ pub struct Telemetry {
     /// `traceparent`; 0: none
     #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value = "1%", value_parser = ratio, value_name = "SHARE")]
     pub trace_ratio: f64,
-    /// Spans in one request
+    /// Spans, or log records, in one request
     #[arg(long, env = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", default_value_t = 512, value_name = "NUMBER",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub otlp_batch: u32,
-    /// How long a span may wait for others; a bare number is milliseconds
+    /// How long a span or log record may wait for others; a bare number is milliseconds
     #[arg(long, env = "OTEL_BSP_SCHEDULE_DELAY", default_value = "5s", value_parser = milliseconds)]
     pub otlp_delay: Duration,
-    /// Spans that may wait, over all shards; beyond it they are dropped and counted
+    /// Spans that may wait, over all shards, and as many log records; beyond it they are dropped and counted
     #[arg(long, env = "OTEL_BSP_MAX_QUEUE_SIZE", default_value_t = 2048, value_name = "NUMBER",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub otlp_queue: u32,

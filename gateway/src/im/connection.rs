@@ -92,13 +92,13 @@ impl Shard {
         let (conn, peer, now) = (asked.conn, asked.peer, io.now());
         self.trace_request(conn, request, now);
         if self.draining {
-            self.connect_failed(ConnectError::Draining, Some(peer), now);
+            self.connect_failed(ConnectError::Draining, Some((conn, peer)), now);
             return self.refuse(asked, Status::Unavailable, "draining", "the gateway is shutting down", io);
         }
         let accept = match handshake::accept(request) {
             Ok(accept) => accept,
             Err(error) => {
-                self.connect_failed(ConnectError::Protocol, Some(peer), now);
+                self.connect_failed(ConnectError::Protocol, Some((conn, peer)), now);
                 let reason = error.to_string();
                 return self.refuse(asked, Status::UpgradeRequired, "upgrade_required", &reason, io);
             }
@@ -106,20 +106,22 @@ impl Shard {
         // At the door there are more places than this, so that a scrape finds one.
         let sessions = self.shared.metrics.level(|shard| shard.active_connections.get());
         if usize::try_from(sessions).is_ok_and(|sessions| sessions >= self.shared.limits.sessions_max) {
-            self.connect_failed(ConnectError::Limit, Some(peer), now);
+            self.connect_failed(ConnectError::Limit, Some((conn, peer)), now);
+            // Said to nobody but the trace: who is turned away is reset.
+            self.trace_refused(conn, Status::Unavailable, "limit", now);
             return io.reset(conn);
         }
         let deflate = match extension::accept(request.headers("sec-websocket-extensions")) {
             Ok(deflate) => deflate.filter(|_| self.shared.deflate),
             Err(error) => {
-                self.connect_failed(ConnectError::Protocol, Some(peer), now);
+                self.connect_failed(ConnectError::Protocol, Some((conn, peer)), now);
                 return self.refuse(asked, Status::BadRequest, "bad_request", &error.to_string(), io);
             }
         };
         let claims = match self.claims(request, io) {
             Ok(claims) => claims,
             Err(error) => {
-                self.auth_failed(error, peer, now);
+                self.auth_failed(error, (conn, peer), now);
                 return self.refuse(asked, Status::Unauthorized, "unauthorized", &error.to_string(), io);
             }
         };
@@ -142,9 +144,11 @@ impl Shard {
         io.post(self.home(&user, io), Mail::Attach { user, device, session, resume, since });
     }
 
-    fn auth_failed(&mut self, error: TokenError, peer: SocketAddr, now: Time) {
+    fn auth_failed(&mut self, error: TokenError, (conn, peer): (ConnId, SocketAddr), now: Time) {
         self.metrics.connect_error(ConnectError::Auth);
+        let place = self.place(conn);
         self.journal.say(Event::AuthFailed, now, "a token was refused", |record| {
+            let record = record.within(place);
             record.text("error", error.to_string()).text("remote_addr", peer.to_string())
         });
     }

@@ -118,7 +118,7 @@ impl Shard {
             HeadError::TooLarge => (ConnectError::TooLarge, Status::HeadTooLarge),
             HeadError::Malformed => (ConnectError::Protocol, Status::BadRequest),
         };
-        self.connect_failed(counted, Some(asked.peer), io.now());
+        self.connect_failed(counted, Some((asked.conn, asked.peer)), io.now());
         self.refuse(asked, status, "bad_request", &error.to_string(), io);
     }
 

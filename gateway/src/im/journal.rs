@@ -71,7 +71,7 @@ impl Journal {
         let complete = |record: Record| Record {
             latency: Some(latency),
             message_id: message.id(),
-            ..record.of(user, Some(device))
+            ..record.of(user, Some(device)).within(message.trace())
         };
         if latency >= HIGH_LATENCY {
             self.say(Event::HighLatency, now, "a delivery took long to be acknowledged", complete);
@@ -82,7 +82,8 @@ impl Journal {
     /// A confirmed message is lost for a recipient.
     pub(super) fn lost(&mut self, user: &Arc<str>, message: &Message, reason: FailReason, now: Time) {
         self.say(Event::MessageDeliveryFailed, now, "a confirmed message is lost for this user", |record| {
-            Record { message_id: message.id(), ..record.of(user, None).text("error", reason.name()) }
+            let record = record.of(user, None).within(message.trace()).text("error", reason.name());
+            Record { message_id: message.id(), ..record }
         });
     }
 }

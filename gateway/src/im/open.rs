@@ -94,8 +94,10 @@ impl Shard {
         }
         let now = io.now();
         self.trace_begun(conn, now);
+        let place = self.place(conn);
         self.journal.say(log::Event::ConnectionEstablished, now, "a session has begun", |record| {
-            record.of(&user, Some(&device)).text("remote_addr", asked.peer.to_string())
+            let record = record.of(&user, Some(&device)).within(place);
+            record.text("remote_addr", asked.peer.to_string())
         });
         let name = format!("{user}/{device}");
         let backlog = u32::try_from(state.queues.waiting.len()).unwrap_or(u32::MAX);
@@ -310,12 +312,12 @@ impl Shard {
         });
         self.metrics.closed[reason as usize].increment();
         self.metrics.active_connections.add(-1);
-        let now = io.now();
+        let (now, place) = (io.now(), self.place(session.conn));
         self.trace_end(&session, reason, now);
         self.journal.say(log::Event::ConnectionClosed, now, "a session has ended", |record| {
             let lasted = now.since(session.begun).as_secs_f64();
-            let record = record.of(&session.user, Some(&session.device)).text("reason", reason.name());
-            record.number("duration_seconds", lasted)
+            let record = record.of(&session.user, Some(&session.device)).within(place);
+            record.text("reason", reason.name()).number("duration_seconds", lasted)
         });
         self.linger_or_go_home(session, io);
     }

@@ -316,7 +316,7 @@ impl Application for Shard {
             Some(Conn::Http(http)) => {
                 self.metrics.http.in_flight.add(-i64::from(http.begun.is_some()));
                 if http.requested.is_none() && how == Closed::Tls {
-                    self.connect_failed(ConnectError::Tls, Some(http.peer), io.now());
+                    self.connect_failed(ConnectError::Tls, Some((conn, http.peer)), io.now());
                 }
             }
             Some(Conn::Asking(_)) => self.metrics.http.in_flight.add(-1),
@@ -446,12 +446,18 @@ impl Shard {
     }
 
     /// A connection will not become a session; whose it is, is known once it is accepted.
-    pub(super) fn connect_failed(&mut self, error: ConnectError, peer: Option<SocketAddr>, now: Time) {
+    pub(super) fn connect_failed(
+        &mut self,
+        error: ConnectError,
+        whose: Option<(ConnId, SocketAddr)>,
+        now: Time,
+    ) {
         self.metrics.connect_error(error);
+        let place = whose.and_then(|(conn, _)| self.place(conn));
         self.journal.say(Event::ConnectionError, now, "a connection did not become a session", |record| {
-            let record = record.text("error", error.name());
-            match peer {
-                Some(peer) => record.text("remote_addr", peer.to_string()),
+            let record = record.within(place).text("error", error.name());
+            match whose {
+                Some((_, peer)) => record.text("remote_addr", peer.to_string()),
                 None => record,
             }
         });
@@ -463,7 +469,7 @@ impl Shard {
         let idle_until = http.requested.map(|requested| requested + HTTP_IDLE);
         match idle_until {
             None => {
-                self.connect_failed(ConnectError::Timeout, Some(peer), io.now());
+                self.connect_failed(ConnectError::Timeout, Some((conn, peer)), io.now());
                 // Who has sent nothing at all is answered too.
                 let begun = self.begin_request(conn, io.now()).unwrap_or((peer, io.now()));
                 let asked = Asked::unread(conn, 0, begun);

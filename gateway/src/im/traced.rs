@@ -66,6 +66,12 @@ impl Shard {
         }
     }
 
+    /// Where the connection's span stands; `None`: it is not traced.
+    pub(super) fn place(&mut self, conn: ConnId) -> Option<Place> {
+        let connection = self.tracer.as_mut()?.connection(conn)?;
+        Some(connection.place)
+    }
+
     /// Where a message from this session will stand; `None`: it is not traced.
     pub(super) fn trace_message(&mut self, session: &Session) -> Option<Place> {
         self.tracer.as_mut()?.place_from(session.conn)

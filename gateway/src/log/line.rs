@@ -1,6 +1,7 @@
 //! A record as a line: JSON for machines, text for people.
 
 use super::{Detail, Record, SERVICE};
+use crate::trace::Place;
 use serde::Serializer as _;
 use serde::ser::SerializeMap as _;
 use std::io::{self, Write as _};
@@ -48,6 +49,10 @@ fn json(out: &mut Vec<u8>, record: &Record, node: &str) -> io::Result<()> {
     line.serialize_entry("component", record.event.component())?;
     line.serialize_entry("event", record.event.name())?;
     line.serialize_entry("message", &record.message)?;
+    if let Some(Place { trace, span }) = record.place {
+        line.serialize_entry("trace_id", &format_args!("{trace:032x}"))?;
+        line.serialize_entry("span_id", &format_args!("{span:016x}"))?;
+    }
     for (name, value) in [("user_id", &record.user), ("device_id", &record.device)] {
         if let Some(value) = value {
             line.serialize_entry(name, &**value)?;
@@ -90,6 +95,9 @@ fn text(out: &mut Vec<u8>, record: &Record) -> io::Result<()> {
             Detail::Number(number) => write!(out, " {name}={number}")?,
         }
     }
+    if let Some(Place { trace, span }) = record.place {
+        write!(out, " trace_id={trace:032x} span_id={span:016x}")?;
+    }
     Ok(())
 }
 
@@ -116,8 +124,13 @@ mod tests {
 
     #[track_caller]
     fn check(format: Format, expected: &str) {
+        check_record(format, &record(), expected);
+    }
+
+    #[track_caller]
+    fn check_record(format: Format, record: &Record, expected: &str) {
         let mut out = Vec::new();
-        write(&mut out, format, &record(), "n1");
+        write(&mut out, format, record, "n1");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
@@ -139,5 +152,23 @@ mod tests {
             "msg_id=\"m 1\" latency_ms=601.1 duration_seconds=1.5 retry_count=2 reason=slow\n"
         );
         check(Format::Text, expected);
+    }
+
+    #[test]
+    fn what_is_traced_has_its_trace_and_span() {
+        let place = Some(Place { trace: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, span: 0xab });
+        let record = Record::new(Event::ConnectionEstablished, 0, "m").within(place);
+        let expected = concat!(
+            r#"{"timestamp":"1970-01-01T00:00:00.000Z","level":"debug","service":"im-gateway","node":"n1","#,
+            r#""component":"connection","event":"connection_established","message":"m","#,
+            r#""trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"00000000000000ab"}"#,
+            "\n"
+        );
+        check_record(Format::Json, &record, expected);
+        let expected = concat!(
+            "1970-01-01T00:00:00.000Z debug connection_established: m ",
+            "trace_id=0af7651916cd43dd8448eb211c80319c span_id=00000000000000ab\n"
+        );
+        check_record(Format::Text, &record, expected);
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that writes lines to standard error, and what the threads of the edge hold of it.
 
-use super::{Event, Format, Gate, Level, Record, line};
+use super::{Event, Exports, Format, Gate, Level, Record, line};
 use crate::store::lock;
 use std::io::{self, Write as _};
 use std::sync::mpsc;
@@ -21,6 +21,8 @@ pub struct Start<'a> {
     pub gate: Arc<Gate>,
     /// The wall clock at monotonic time zero, nanoseconds since the Unix epoch.
     pub wall_offset_ns: u64,
+    /// Where records go besides; `None`: nowhere.
+    pub exports: Option<Arc<Exports>>,
 }
 
 /// Where records are put; for any thread of the main descriptor table. Never blocks for longer than it takes to move a vector.
@@ -29,6 +31,7 @@ pub struct Logger {
     queue: Arc<Queue>,
     gate: Arc<Gate>,
     wall_offset_ns: u64,
+    exports: Option<Arc<Exports>>,
 }
 
 /// The running thread.
@@ -65,8 +68,8 @@ impl Start<'_> {
             drop(alive);
         };
         std::thread::Builder::new().name("log".into()).spawn(thread)?;
-        let logger =
-            Logger { queue: Arc::clone(&queue), gate: self.gate, wall_offset_ns: self.wall_offset_ns };
+        let Start { gate, wall_offset_ns, exports, .. } = self;
+        let logger = Logger { queue: Arc::clone(&queue), gate, wall_offset_ns, exports };
         Ok((logger, Running { queue, ended }))
     }
 }
@@ -74,6 +77,10 @@ impl Start<'_> {
 impl Logger {
     /// Takes what a shard has said and the gate has let through.
     pub fn take(&self, records: Vec<Record>) {
+        // Here and not where lines are written: standard error may be full.
+        if let Some(exports) = &self.exports {
+            exports.put(&records);
+        }
         lock(&self.queue.waiting).records.extend(records);
         self.queue.bell.notify_one();
     }

@@ -241,6 +241,8 @@ label_values! {
         Metrics = "metrics",
         /// Spans.
         Traces = "traces",
+        /// Log records.
+        Logs = "logs",
     }
 
     /// Why an attempt to export failed.

@@ -12,6 +12,7 @@ pub struct TelemetryMetrics {
     items: [[AtomicU64; Fate::ALL.len()]; Signal::ALL.len()],
     retries: [AtomicU64; Signal::ALL.len()],
     taken: [AtomicU64; Signal::ALL.len()],
+    left: [AtomicU64; Signal::ALL.len()],
 }
 
 impl TelemetryMetrics {
@@ -23,6 +24,11 @@ impl TelemetryMetrics {
     /// Counts what became of `items`.
     pub fn count(&self, signal: Signal, fate: Fate, items: u64) {
         self.items[signal as usize][fate as usize].fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// Counts items that wait from now on; spans are counted by the shards that leave them.
+    pub fn left(&self, signal: Signal, items: u64) {
+        self.left[signal as usize].fetch_add(items, Ordering::Relaxed);
     }
 
     /// Counts items that are taken from where they waited, to be sent.
@@ -70,6 +76,7 @@ impl Metrics {
                 let taken = get(&self.telemetry.taken[signal as usize]);
                 let left = match signal {
                     Signal::Traces => self.total(|s| s.spans_left.get()),
+                    Signal::Logs => get(&self.telemetry.left[Signal::Logs as usize]),
                     Signal::Metrics => taken,
                 };
                 left.saturating_sub(taken) as f64

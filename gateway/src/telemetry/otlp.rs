@@ -50,7 +50,7 @@ pub(super) struct KeyValue {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct AnyValue {
-    #[prost(oneof = "Any", tags = "1, 3")]
+    #[prost(oneof = "Any", tags = "1, 3, 4")]
     pub(super) value: Option<Any>,
 }
 
@@ -60,6 +60,8 @@ pub(super) enum Any {
     Text(String),
     #[prost(int64, tag = "3")]
     Int(i64),
+    #[prost(double, tag = "4")]
+    Double(f64),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -253,9 +255,58 @@ pub(super) struct Status {
     pub(super) code: i32,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LogsRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) resource_logs: Vec<ResourceLogs>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ResourceLogs {
+    #[prost(message, optional, tag = "1")]
+    pub(super) resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) scope_logs: Vec<ScopeLogs>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ScopeLogs {
+    #[prost(message, optional, tag = "1")]
+    pub(super) scope: Option<Scope>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) log_records: Vec<LogRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LogRecord {
+    #[prost(fixed64, tag = "1")]
+    pub(super) time_unix_nano: u64,
+    /// From 1 (trace) in steps of four to 17 (error).
+    #[prost(int32, tag = "2")]
+    pub(super) severity_number: i32,
+    #[prost(string, tag = "3")]
+    pub(super) severity_text: String,
+    #[prost(message, optional, tag = "5")]
+    pub(super) body: Option<AnyValue>,
+    #[prost(message, repeated, tag = "6")]
+    pub(super) attributes: Vec<KeyValue>,
+    #[prost(fixed32, tag = "8")]
+    pub(super) flags: u32,
+    /// 16 bytes; empty: it happened in no trace that is recorded.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(super) trace_id: Vec<u8>,
+    /// 8 bytes.
+    #[prost(bytes = "vec", tag = "10")]
+    pub(super) span_id: Vec<u8>,
+    #[prost(fixed64, tag = "11")]
+    pub(super) observed_time_unix_nano: u64,
+    #[prost(string, tag = "12")]
+    pub(super) event_name: String,
+}
+
 /// Of [`Status`].
 pub(super) const STATUS_ERROR: i32 = 2;
-/// Of [`Span::flags`] and [`Link::flags`]: the trace is recorded.
+/// Of [`Span::flags`], [`Link::flags`] and [`LogRecord::flags`]: the trace is recorded.
 pub(super) const SAMPLED: u32 = 1;
 /// Whether what stands above is remote, is known.
 pub(super) const HAS_IS_REMOTE: u32 = 0x100;

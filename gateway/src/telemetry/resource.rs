@@ -3,8 +3,8 @@
 use super::SettingsError;
 use super::environment::{Environment, pairs};
 use super::otlp::{
-    Any, AnyValue, KeyValue, Metric, MetricsRequest, Resource, ResourceMetrics, ResourceSpans, Scope,
-    ScopeMetrics, ScopeSpans, Span, TraceRequest,
+    Any, AnyValue, KeyValue, LogRecord, LogsRequest, Metric, MetricsRequest, Resource, ResourceLogs,
+    ResourceMetrics, ResourceSpans, Scope, ScopeLogs, ScopeMetrics, ScopeSpans, Span, TraceRequest,
 };
 
 /// What the gateway is called where nobody calls it otherwise.
@@ -12,13 +12,16 @@ pub(super) const SERVICE_NAME: &str = "im-gateway";
 
 /// An attribute with a text.
 pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
-    let value = Some(AnyValue { value: Some(Any::Text(value.into())) });
-    KeyValue { key: key.to_owned(), value }
+    attribute(key, Any::Text(value.into()))
 }
 
 /// An attribute with a number.
 pub(super) fn number(key: &str, value: i64) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(Any::Int(value)) }) }
+    attribute(key, Any::Int(value))
+}
+
+pub(super) fn attribute(key: &str, value: Any) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
 }
 
 /// The gateway named `node`; the environment's attributes win over ours, and OTEL_SERVICE_NAME over all.
@@ -60,4 +63,9 @@ pub(super) fn metrics_request(resource: Resource, metrics: Vec<Metric>) -> Metri
 pub(super) fn trace_request(resource: Resource, spans: Vec<Span>) -> TraceRequest {
     let scope_spans = vec![ScopeSpans { scope: Some(scope()), spans }];
     TraceRequest { resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans }] }
+}
+
+pub(super) fn logs_request(resource: Resource, log_records: Vec<LogRecord>) -> LogsRequest {
+    let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records }];
+    LogsRequest { resource_logs: vec![ResourceLogs { resource: Some(resource), scope_logs }] }
 }

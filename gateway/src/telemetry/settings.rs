@@ -54,21 +54,25 @@ pub enum SettingsError {
 pub struct Settings {
     pub(super) metrics: Option<Destination>,
     pub(super) traces: Option<Destination>,
+    pub(super) logs: Option<Destination>,
     pub(super) sampler: Sampler,
+    /// Of spans.
     pub(super) batch: Batch,
+    /// Of log records.
+    pub(super) log_batch: Batch,
     pub(super) resource: Resource,
     pub(super) interval: Duration,
     pub(super) retry: Retry,
 }
 
-/// How spans are gathered.
+/// How spans, or log records, are gathered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
-    /// Spans in one request.
+    /// Items in one request.
     pub(super) size: usize,
     /// How long one may wait for others.
     pub(super) delay: Duration,
-    /// Spans that may wait, over all shards.
+    /// Items that may wait, over all threads.
     pub(super) queue: usize,
 }
 
@@ -97,18 +101,22 @@ impl Settings {
         }
         let metrics = destination(Signal::Metrics, flags, environment)?;
         let traces = destination(Signal::Traces, flags, environment)?;
-        if metrics.is_none() && traces.is_none() {
+        let logs = destination(Signal::Logs, flags, environment)?;
+        if metrics.is_none() && traces.is_none() && logs.is_none() {
             return Ok(None);
         }
+        let batch = Batch {
+            size: flags.otlp_batch as usize,
+            delay: flags.otlp_delay,
+            queue: flags.otlp_queue as usize,
+        };
         Ok(Some(Settings {
             metrics,
             traces,
+            logs,
             sampler: sampler(flags.trace_ratio, environment)?,
-            batch: Batch {
-                size: flags.otlp_batch as usize,
-                delay: flags.otlp_delay,
-                queue: flags.otlp_queue as usize,
-            },
+            batch,
+            log_batch: log_batch(batch, environment)?,
             resource: resource::resource(node, environment)?,
             interval: flags.otlp_interval,
             retry: Retry {
@@ -118,6 +126,32 @@ impl Settings {
             },
         }))
     }
+
+    /// Log records that may wait to be sent; `None`: they are not sent.
+    pub fn log_queue(&self) -> Option<usize> {
+        self.logs.as_ref().map(|_| self.log_batch.queue)
+    }
+}
+
+/// As spans are gathered, where the variables for log records do not say otherwise.
+fn log_batch(of_spans: Batch, environment: &Environment<'_>) -> Result<Batch, SettingsError> {
+    let number = |name: &str, otherwise: usize| match environment.get(name) {
+        Some(number) => match number.value.parse() {
+            Ok(number @ 1..=1_000_000) => Ok(number),
+            _ => Err(refused(number, "write a number from 1 to 1000000")),
+        },
+        None => Ok(otherwise),
+    };
+    let delay = match environment.get("OTEL_BLRP_SCHEDULE_DELAY") {
+        Some(delay) => milliseconds(&delay.value)
+            .map_err(|_| refused(delay, "write a number of milliseconds, such as 1000"))?,
+        None => of_spans.delay,
+    };
+    Ok(Batch {
+        size: number("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", of_spans.size)?,
+        delay,
+        queue: number("OTEL_BLRP_MAX_QUEUE_SIZE", of_spans.queue)?,
+    })
 }
 
 /// By the names of the standard; without one, by `ratio` where the request does not decide.

@@ -1,6 +1,7 @@
 //! A collector.
 
 use crate::driver::{Gateway, PATIENCE};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
@@ -45,6 +46,16 @@ pub(crate) struct Collector {
     /// With metrics.
     requests: Receiver<Request>,
     spans: Receiver<Request>,
+    /// Log records; all are taken at once, for most tests are not about them.
+    records: Receiver<Request>,
+}
+
+/// Where a connection's requests go, by signal.
+#[derive(Clone)]
+struct Inboxes {
+    metrics: Sender<Request>,
+    traces: Sender<Request>,
+    logs: Sender<Request>,
 }
 
 impl Collector {
@@ -53,14 +64,16 @@ impl Collector {
         let address = listener.local_addr().unwrap();
         let (metrics, requests) = channel();
         let (traces, spans) = channel();
+        let (logs, records) = channel();
+        let inboxes = Inboxes { metrics, traces, logs };
         // Ends with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (metrics, traces) = (metrics.clone(), traces.clone());
-                std::thread::spawn(move || serve(&mut stream.unwrap(), &metrics, &traces));
+                let inboxes = inboxes.clone();
+                std::thread::spawn(move || serve(&mut stream.unwrap(), &inboxes));
             }
         });
-        Collector { address, requests, spans }
+        Collector { address, requests, spans, records }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -96,6 +109,11 @@ impl Collector {
         request
     }
 
+    /// The next request with log records, which is answered already.
+    pub(crate) fn next_records(&self) -> Request {
+        self.records.recv_timeout(PATIENCE).expect("a request with log records")
+    }
+
     /// Takes requests until one is `wanted`; gives that one.
     pub(crate) fn take_until(&self, wanted: impl Fn(&Request) -> bool) -> Request {
         let until = Time::now() + PATIENCE;
@@ -123,6 +141,10 @@ impl Request {
         ExportTraceServiceRequest::decode(&*self.body).expect("spans")
     }
 
+    pub(crate) fn records(&self) -> ExportLogsServiceRequest {
+        ExportLogsServiceRequest::decode(&*self.body).expect("log records")
+    }
+
     /// The sum of all points of a counter or gauge, in whole numbers; `None`: there is no such metric.
     pub(crate) fn value(&self, name: &str) -> Option<i64> {
         let request = self.metrics();
@@ -142,11 +164,18 @@ impl Request {
 }
 
 /// One connection, kept open between requests.
-fn serve(stream: &mut TcpStream, metrics: &Sender<Request>, traces: &Sender<Request>) {
+fn serve(stream: &mut TcpStream, inboxes: &Inboxes) {
     let mut bytes = Vec::new();
     while let Some((head, body)) = read(stream, &mut bytes) {
         let (answer, answered) = channel();
-        let requests = if head.starts_with("post /v1/traces ") { traces } else { metrics };
+        let requests = if head.starts_with("post /v1/traces ") {
+            &inboxes.traces
+        } else if head.starts_with("post /v1/logs ") {
+            answer.send(Answer::Taken).unwrap();
+            &inboxes.logs
+        } else {
+            &inboxes.metrics
+        };
         if requests.send(Request { head, body, answer }).is_err() {
             return;
         }

@@ -30,7 +30,14 @@ fn nothing_is_sent_unless_asked_for() {
         (&[][..], &[][..]),
         (&["--otlp-endpoint", ""], &[]),
         (ENDPOINT, &[("OTEL_SDK_DISABLED", "TRUE")]),
-        (ENDPOINT, &[("OTEL_METRICS_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "none")]),
+        (
+            ENDPOINT,
+            &[
+                ("OTEL_METRICS_EXPORTER", "none"),
+                ("OTEL_TRACES_EXPORTER", "none"),
+                ("OTEL_LOGS_EXPORTER", "none"),
+            ],
+        ),
     ] {
         assert!(settings(words, variables).unwrap().is_none(), "{words:?} {variables:?}");
     }
@@ -49,6 +56,30 @@ fn a_path_is_added_to_the_address_of_all_signals_and_to_no_other() {
     assert_eq!(url(&["--otlp-endpoint", "https://c/otlp/"], &[]), "https://c/otlp/v1/metrics");
     let own = [("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:1/x")];
     assert_eq!(url(ENDPOINT, &own), "http://m:1/x");
+}
+
+#[test]
+fn log_records_are_gathered_as_spans_are_unless_told_otherwise() {
+    let batch = |words: &[&str], variables: &[(&str, &str)]| {
+        let settings = settings(words, variables).unwrap().unwrap();
+        let Batch { size, delay, queue } = settings.log_batch;
+        (size, delay.as_millis(), queue, settings.log_queue())
+    };
+    let flags = [ENDPOINT, &["--otlp-batch", "7", "--otlp-delay", "3s", "--otlp-queue", "70"]].concat();
+    assert_eq!(batch(&flags, &[]), (7, 3000, 70, Some(70)));
+    let own = [
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "8"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "40"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "80"),
+    ];
+    assert_eq!(batch(&flags, &own), (8, 40, 80, Some(80)));
+    assert_eq!(batch(&flags, &[("OTEL_LOGS_EXPORTER", "none")]).3, None);
+    for (name, _) in own {
+        for value in ["0", "-1", "many"] {
+            let error = settings(ENDPOINT, &[(name, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name} is `{value}`; write a number")), "{error}");
+        }
+    }
 }
 
 #[test]
