@@ -1,4 +1,4 @@
-//! No text makes the PromQL parser panic, and what it reads can be evaluated over nothing.
+//! No text makes the PromQL parser panic, and what it reads can be shown, read again and evaluated over nothing.
 #![no_main]
 
 use assertions::promql::ast::Dialect;
@@ -12,6 +12,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     for dialect in [Dialect::V2, Dialect::V3] {
         let Ok(expr) = parse(text, dialect.into()) else { continue };
+        assert!(parse(&expr.to_string(), dialect.into()).is_ok(), "{expr} is not read again");
         let windows = selection::windows(&expr);
         // A subquery of many steps is slow, not wrong.
         if windows.longest().as_secs() > 3600 || text.contains(':') {

@@ -159,31 +159,6 @@ impl Matcher {
     }
 }
 
-/// `name="value"` as in a selector.
-impl std::fmt::Display for Matcher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (op, value) = match &self.op {
-            MatchOp::Equal(value) => ("=", value),
-            MatchOp::NotEqual(value) => ("!=", value),
-            MatchOp::Match(_, text) => ("=~", text),
-            MatchOp::NotMatch(_, text) => ("!~", text),
-        };
-        write!(f, "{}{op}{value:?}", self.name)
-    }
-}
-
-/// `metric{label="value"}`, without modifiers.
-impl std::fmt::Display for Selector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name.as_deref().unwrap_or_default())?;
-        if self.matchers.is_empty() {
-            return Ok(());
-        }
-        let texts: Vec<String> = self.matchers.iter().map(Matcher::to_string).collect();
-        write!(f, "{{{}}}", texts.join(", "))
-    }
-}
-
 /// `expr[range:step]`.
 #[derive(Debug, Clone)]
 pub struct Subquery {
@@ -351,6 +326,45 @@ pub enum AggregateOperator {
     Bottomk,
     Quantile,
     CountValues,
+}
+
+impl AggregateOperator {
+    /// All of them.
+    pub const ALL: [AggregateOperator; 12] = {
+        use AggregateOperator as A;
+        [
+            A::Sum,
+            A::Avg,
+            A::Min,
+            A::Max,
+            A::Count,
+            A::Group,
+            A::Stddev,
+            A::Stdvar,
+            A::Topk,
+            A::Bottomk,
+            A::Quantile,
+            A::CountValues,
+        ]
+    };
+
+    /// Its name in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            AggregateOperator::Sum => "sum",
+            AggregateOperator::Avg => "avg",
+            AggregateOperator::Min => "min",
+            AggregateOperator::Max => "max",
+            AggregateOperator::Count => "count",
+            AggregateOperator::Group => "group",
+            AggregateOperator::Stddev => "stddev",
+            AggregateOperator::Stdvar => "stdvar",
+            AggregateOperator::Topk => "topk",
+            AggregateOperator::Bottomk => "bottomk",
+            AggregateOperator::Quantile => "quantile",
+            AggregateOperator::CountValues => "count_values",
+        }
+    }
 }
 
 /// What makes a group.

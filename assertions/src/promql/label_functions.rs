@@ -3,7 +3,7 @@
 use super::ast::Expr;
 use super::eval::{Element, EvalError, Evaluated, Query, argument, reject_duplicates};
 use super::function::OtherFunction;
-use super::parse::anchored_regex;
+use super::pattern;
 use crate::labels::Labels;
 use crate::store::METRIC_NAME;
 use crate::time::Millis;
@@ -58,7 +58,7 @@ impl<'e> Change<'e> {
         source: &'e str,
         pattern: &str,
     ) -> Evaluated<Change<'e>> {
-        let regex = anchored_regex(pattern, query.settings.dialect)
+        let regex = pattern::anchored(pattern, query.settings.dialect)
             .map_err(|_| EvalError::Regex(pattern.to_string()))?;
         Ok(Change::Replace { source, regex, template })
     }

@@ -1,22 +1,28 @@
-//! An expression's text to our syntax tree; everything that cannot be evaluated is refused here.
+//! An expression's text to our syntax tree; everything that cannot be evaluated is refused here, with its place.
 //!
-//! The grammar is `promql-parser`'s. It knows no positions, so `locate.rs` finds the place to point at.
+//! Operators by precedence (Pratt); what stands between them is in `parse/operand.rs`, `parse/selector.rs` and
+//! `parse/call.rs`, the rules of types in `parse/types.rs`. The grammar is that of Prometheus 2.42 and 3. Nesting is bounded, so
+//! that no text can exhaust the stack, here or in what walks the tree later.
 
 use super::ast::{
-    Aggregate, AggregateOperator, Arithmetic, At, Binary, Call, Cardinality, Comparison, Dialect, Expr,
-    Grouping, MatchLabels, MatchOp, Matcher, Matching, Operator, Selector, SetOperator, Span, Subquery,
-    TimeShift,
+    Arithmetic, Binary, Cardinality, Comparison, Dialect, Expr, MatchLabels, Matching, Operator, SetOperator,
+    Span,
 };
-use super::function::{self, Refusal};
-use super::locate::{self, DEPTH_MAX};
-use crate::store::METRIC_NAME;
-use crate::time::Millis;
-use promql_parser::label::MatchOp as TheirMatchOp;
-use promql_parser::parser::{self as theirs, token};
-use regex::Regex;
+use super::lex::{self, Token, TokenKind};
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+
+mod call;
+mod foreign;
+mod operand;
+mod selector;
+mod types;
+
+/// Longest expression, bytes.
+const LENGTH_MAX: usize = 256 * 1024;
+/// Deepest nesting of parentheses, calls and signs: what the parser's own stack holds, without optimisation too.
+const NESTING_MAX: usize = 64;
+/// Deepest tree, a chain of operators counted one by one: what those who walk it hold.
+const DEPTH_MAX: usize = 300;
 
 /// What may be used in an expression.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,384 +39,272 @@ pub struct ParseOptions {
 pub struct ParseError {
     /// What is wrong, lower case, no full stop.
     pub summary: String,
-    /// The bytes of the expression it is about; the whole expression if nothing better is known.
+    /// The bytes of the expression it is about.
     pub range: Range<usize>,
     /// What to write instead.
     pub hint: Option<String>,
 }
 
+impl ParseError {
+    fn new(summary: impl Into<String>, place: Span) -> ParseError {
+        ParseError { summary: summary.into(), range: place.range(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> ParseError {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+type Parsed<T> = Result<T, ParseError>;
+
 /// Reads an expression.
 ///
-/// Errors: syntax, types, functions and constructs that are not supported or not of this dialect.
+/// Errors: the first trouble in it: syntax, types, functions and constructs that are not supported or not of this dialect.
 pub fn parse(text: &str, options: ParseOptions) -> Result<Expr, ParseError> {
-    let tokens = locate::tokens(text);
-    let units_needed = options.dialect == Dialect::V2;
-    let fault =
-        locate::obvious_fault(text, &tokens).or_else(|| locate::duration_fault(text, &tokens, units_needed));
-    if let Some(fault) = fault {
-        return Err(ParseError { summary: fault.summary, range: fault.range, hint: fault.hint });
+    if text.len() > LENGTH_MAX {
+        let summary = format!("the expression has {} bytes, more than {LENGTH_MAX}", text.len());
+        let error = ParseError { summary, range: 0..0, hint: None };
+        return Err(error.hint("split it with recording rules"));
     }
-    check_functions(text, &tokens, options)?;
-    let place = |summary: String| {
-        let range = locate::quoted_place(text, &tokens, &summary).unwrap_or(whole(text));
-        ParseError { summary, range, hint: None }
-    };
-    let tree = theirs::parse(&with_current_names(text, &tokens)).map_err(|message| place(lower(&message)))?;
-    let place_of_all = whole(text);
-    let whole_span = Span { start: place_of_all.start as u32, end: place_of_all.end as u32 };
-    let converter = Converter { options, whole: whole_span };
-    converter.expr(&tree, 0).map_err(place)
-}
-
-/// Everything but the white space around it.
-fn whole(text: &str) -> Range<usize> {
-    let start = text.len() - text.trim_start().len();
-    start..start + text.trim().len()
-}
-
-fn lower(message: &str) -> String {
-    let mut chars = message.trim().chars();
-    let first = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
-    match message.trim() {
-        "invalid promql query" => "this is not a PromQL expression".into(),
-        _ => first + chars.as_str(),
+    let tokens = lex::tokens(text, options.dialect);
+    let mut parser = Parser { text, tokens, at: 0, options, nesting: 0 };
+    if parser.peek().kind == TokenKind::End {
+        return Err(ParseError { summary: "the expression is empty".into(), range: 0..0, hint: None });
+    }
+    let operand = parser.expr(0)?;
+    match parser.peek().kind {
+        TokenKind::End => Ok(operand.expr),
+        _ => Err(parser.left_over(&operand)),
     }
 }
 
-/// Refuses functions that cannot be evaluated, at the place where they are called.
-fn check_functions(text: &str, tokens: &[locate::Token], options: ParseOptions) -> Result<(), ParseError> {
-    for (name, range) in locate::called(text, tokens) {
-        if is_keyword(name) {
-            continue;
-        }
-        let refuse =
-            |summary: String, hint: Option<String>| Err(ParseError { summary, range: range.clone(), hint });
-        match function::find(name, options.dialect, options.experimental) {
-            Ok(_) => {}
-            Err(Refusal::Unsupported) => {
-                let hint = scenarios::problem::nearest(name, function::names())
-                    .map(|near| format!("did you mean `{near}`?"));
-                return refuse(format!("unknown or unsupported function `{name}`"), hint);
-            }
-            Err(Refusal::OtherDialect) => {
-                return refuse(
-                    format!("`{name}` does not exist in this Prometheus"),
-                    Some(match options.dialect {
-                        Dialect::V2 => {
-                            "it is of Prometheus 3; set the dialect to 3 if that is what runs".into()
-                        }
-                        Dialect::V3 => {
-                            "it is of Prometheus 2; set the dialect to 2 if that is what runs".into()
-                        }
-                    }),
-                );
-            }
-            Err(Refusal::Experimental) => {
-                return refuse(
-                    format!("`{name}` is experimental in Prometheus"),
-                    Some("it needs a server flag, so it is refused here".into()),
-                );
-            }
-        }
-    }
-    Ok(())
+/// An expression, and what its surroundings must know of it.
+struct Operand {
+    expr: Expr,
+    /// Its place with the parentheses around it.
+    outer: Span,
+    /// Whether it stands in parentheses: such a one takes no modifiers.
+    in_parentheses: bool,
+    /// Height of its tree.
+    depth: usize,
 }
 
-/// Words that are followed by `(` without being functions.
-fn is_keyword(name: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "sum",
-        "avg",
-        "min",
-        "max",
-        "count",
-        "group",
-        "stddev",
-        "stdvar",
-        "topk",
-        "bottomk",
-        "quantile",
-        "count_values",
-        "limitk",
-        "limit_ratio",
-        "by",
-        "without",
-        "on",
-        "ignoring",
-        "group_left",
-        "group_right",
-        "and",
-        "or",
-        "unless",
-        "bool",
-        "offset",
-        "atan2",
-        "start",
-        "end",
-        "fill",
-        "fill_left",
-        "fill_right",
-    ];
-    WORDS.contains(&name.to_ascii_lowercase().as_str())
-}
-
-/// The text with names that the grammar knows: it has only the newer name of a renamed function.
-fn with_current_names(text: &str, tokens: &[locate::Token]) -> String {
-    let mut renamed = String::with_capacity(text.len());
-    let mut copied = 0;
-    for (_, range) in locate::called(text, tokens).filter(|(name, _)| *name == "holt_winters") {
-        renamed.push_str(&text[copied..range.start]);
-        renamed.push_str("double_exponential_smoothing");
-        copied = range.end;
-    }
-    renamed.push_str(&text[copied..]);
-    renamed
-}
-
-struct Converter {
+struct Parser<'t> {
+    text: &'t str,
+    /// The last one is the end, which is never passed.
+    tokens: Vec<Token>,
+    at: usize,
     options: ParseOptions,
-    /// The place of every node: the grammar below tells none.
-    whole: Span,
+    nesting: usize,
 }
 
-type Converted<T> = Result<T, String>;
+/// Binds tighter than any operator but `^`: what a sign takes.
+const SIGN_PRECEDENCE: u8 = 6;
 
-impl Converter {
-    fn expr(&self, tree: &theirs::Expr, depth: usize) -> Converted<Expr> {
-        if depth > DEPTH_MAX {
-            return Err("the expression is nested too deeply".into());
-        }
-        let below = depth + 1;
-        match tree {
-            theirs::Expr::NumberLiteral(number) => Ok(Expr::Number(number.val, self.whole)),
-            theirs::Expr::StringLiteral(text) => Ok(Expr::Text(text.val.clone(), self.whole)),
-            theirs::Expr::Paren(paren) => self.expr(&paren.expr, below),
-            theirs::Expr::Unary(unary) => Ok(match self.expr(&unary.expr, below)? {
-                Expr::Number(number, span) => Expr::Number(-number, span),
-                other => Expr::Negate(Box::new(other), self.whole),
-            }),
-            theirs::Expr::VectorSelector(selector) => Ok(Expr::Selector(self.selector(selector)?)),
-            theirs::Expr::MatrixSelector(matrix) => Ok(Expr::Range {
-                selector: self.selector(&matrix.vs)?,
-                range: positive(matrix.range)?,
-                window: self.whole,
-            }),
-            theirs::Expr::Subquery(subquery) => self.subquery(subquery, below),
-            theirs::Expr::Binary(binary) => self.binary(binary, below),
-            theirs::Expr::Aggregate(aggregate) => self.aggregate(aggregate, below),
-            theirs::Expr::Call(call) => self.call(call, below),
-            theirs::Expr::Extension(_) => Err("extensions of the language are not supported".into()),
-        }
+fn precedence(op: Operator) -> u8 {
+    match op {
+        Operator::Set(SetOperator::Or) => 1,
+        Operator::Set(SetOperator::And | SetOperator::Unless) => 2,
+        Operator::Comparison(_) => 3,
+        Operator::Arithmetic(Arithmetic::Add | Arithmetic::Subtract) => 4,
+        Operator::Arithmetic(Arithmetic::Power) => 6,
+        Operator::Arithmetic(_) => 5,
+    }
+}
+
+impl<'t> Parser<'t> {
+    fn peek(&self) -> Token {
+        self.tokens[self.at]
     }
 
-    fn selector(&self, selector: &theirs::VectorSelector) -> Converted<Selector> {
-        if !selector.matchers.or_matchers.is_empty() {
-            return Err("`or` between label matchers is not Prometheus' language".into());
+    fn peek_ahead(&self, ahead: usize) -> Token {
+        self.tokens[(self.at + ahead).min(self.tokens.len() - 1)]
+    }
+
+    fn next(&mut self) -> Token {
+        let token = self.peek();
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        token
+    }
+
+    fn take(&mut self, kind: TokenKind) -> Option<Token> {
+        (self.peek().kind == kind).then(|| self.next())
+    }
+
+    fn piece(&self, token: Token) -> &'t str {
+        &self.text[token.span.range()]
+    }
+
+    /// Whether a token is a keyword; in capitals it is one too.
+    fn is_keyword(&self, token: Token, keyword: &str) -> bool {
+        token.kind == TokenKind::Word && self.piece(token).eq_ignore_ascii_case(keyword)
+    }
+
+    fn take_keyword(&mut self, keyword: &str) -> Option<Token> {
+        self.is_keyword(self.peek(), keyword).then(|| self.next())
+    }
+
+    /// The closing bracket of `open`. Errors: something else is there, or nothing.
+    fn close(&mut self, open: Token, kind: TokenKind, expected: &str) -> Parsed<Token> {
+        if let Some(token) = self.take(kind) {
+            return Ok(token);
         }
-        let mut name = selector.name.as_deref().map(Arc::from);
-        let mut matchers = Vec::new();
-        for matcher in &selector.matchers.matchers {
-            let op = self.match_op(matcher)?;
-            match &op {
-                MatchOp::Equal(value) if matcher.name == METRIC_NAME && name.is_none() => {
-                    name = Some(Arc::from(value.as_str()));
-                }
-                _ => matchers.push(Matcher { name: Arc::from(matcher.name.as_str()), op, span: self.whole }),
+        if self.peek().kind == TokenKind::End {
+            return Err(ParseError::new(format!("`{}` is never closed", self.piece(open)), open.span));
+        }
+        Err(self.unexpected(expected))
+    }
+
+    /// Runs `inner` one level deeper. Errors: too deep.
+    fn nested<T>(&mut self, place: Span, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        if self.nesting == NESTING_MAX {
+            return Err(too_deep(place));
+        }
+        self.nesting += 1;
+        let result = inner(self);
+        self.nesting -= 1;
+        result
+    }
+
+    /// An expression of operators that bind at least as tight as `tightness`.
+    fn expr(&mut self, tightness: u8) -> Parsed<Operand> {
+        let mut left = self.signed()?;
+        while let Some(op) = self.operator(self.peek()) {
+            let binding = precedence(op);
+            if binding < tightness {
+                break;
             }
+            let op_token = self.next();
+            let modifiers = self.modifiers(op_token)?;
+            self.expect_operand(op_token)?;
+            let is_power = op == Operator::Arithmetic(Arithmetic::Power);
+            let right = self
+                .nested(op_token.span, |parser| parser.expr(if is_power { binding } else { binding + 1 }))?;
+            left = types::binary(self.text, op, op_token.span, modifiers, left, right)?;
         }
-        let time = time_shift(selector.at.as_ref(), selector.offset.as_ref())?;
-        Ok(Selector { name, matchers, time, head: self.whole, span: self.whole })
+        Ok(left)
     }
 
-    fn match_op(&self, matcher: &promql_parser::label::Matcher) -> Converted<MatchOp> {
-        let value = matcher.value.clone();
-        Ok(match &matcher.op {
-            TheirMatchOp::Equal => MatchOp::Equal(value),
-            TheirMatchOp::NotEqual => MatchOp::NotEqual(value),
-            TheirMatchOp::Re(parsed) => MatchOp::Match(self.anchored(parsed)?, value),
-            TheirMatchOp::NotRe(parsed) => MatchOp::NotMatch(self.anchored(parsed)?, value),
+    fn operator(&self, token: Token) -> Option<Operator> {
+        use Operator::{Arithmetic as A, Comparison as C, Set as S};
+        use TokenKind as T;
+        Some(match token.kind {
+            T::Plus => A(Arithmetic::Add),
+            T::Minus => A(Arithmetic::Subtract),
+            T::Star => A(Arithmetic::Multiply),
+            T::Slash => A(Arithmetic::Divide),
+            T::Percent => A(Arithmetic::Modulo),
+            T::Caret => A(Arithmetic::Power),
+            T::DoubleEqual => C(Comparison::Equal),
+            T::NotEqual => C(Comparison::NotEqual),
+            T::Less => C(Comparison::Less),
+            T::LessOrEqual => C(Comparison::LessOrEqual),
+            T::Greater => C(Comparison::Greater),
+            T::GreaterOrEqual => C(Comparison::GreaterOrEqual),
+            T::Word => match self.piece(token).to_ascii_lowercase().as_str() {
+                "and" => S(SetOperator::And),
+                "or" => S(SetOperator::Or),
+                "unless" => S(SetOperator::Unless),
+                "atan2" => A(Arithmetic::Atan2),
+                _ => return None,
+            },
+            _ => return None,
         })
     }
 
-    /// Their pattern, with our anchors: in Prometheus 3 a dot matches a line end too.
-    fn anchored(&self, parsed: &Regex) -> Converted<Regex> {
-        let inner = parsed.as_str().strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
-        anchored_regex(inner.unwrap_or(parsed.as_str()), self.options.dialect)
-            .map_err(|_| format!("not a regular expression: {}", parsed.as_str()))
-    }
-
-    fn subquery(&self, subquery: &theirs::SubqueryExpr, depth: usize) -> Converted<Expr> {
-        Ok(Expr::Subquery(Box::new(Subquery {
-            expr: self.expr(&subquery.expr, depth)?,
-            range: positive(subquery.range)?,
-            step: subquery.step.map(positive).transpose()?,
-            time: time_shift(subquery.at.as_ref(), subquery.offset.as_ref())?,
-            window: self.whole,
-            span: self.whole,
-        })))
-    }
-
-    fn binary(&self, binary: &theirs::BinaryExpr, depth: usize) -> Converted<Expr> {
-        let op = operator(binary.op.id())?;
-        let modifier = binary.modifier.clone().unwrap_or_default();
-        if modifier.fill_values != theirs::VectorMatchFillValues::default() {
-            return Err("`fill` is experimental in Prometheus and not supported".into());
+    /// What may stand between an operator and its right side.
+    fn modifiers(&mut self, op: Token) -> Parsed<Modifiers> {
+        let behind = Span { start: op.span.end, end: op.span.end };
+        let returns_bool = self.take_keyword("bool").map(|token| token.span);
+        let mut matching = Matching { span: behind, ..Matching::default() };
+        let first = self.peek();
+        let is_on = self.is_keyword(first, "on");
+        if is_on || self.is_keyword(first, "ignoring") {
+            self.next();
+            let (labels, end) = self.label_list(first)?;
+            matching.labels = if is_on { MatchLabels::On(labels) } else { MatchLabels::Ignoring(labels) };
+            matching.span = first.span.to(end);
+            let group = self.peek();
+            let is_left = self.is_keyword(group, "group_left");
+            if is_left || self.is_keyword(group, "group_right") {
+                self.next();
+                let (labels, end) = match self.peek().kind {
+                    TokenKind::LeftParen => self.label_list(group)?,
+                    _ => (Vec::new(), group.span),
+                };
+                matching.cardinality =
+                    if is_left { Cardinality::ManyToOne(labels) } else { Cardinality::OneToMany(labels) };
+                matching.span = first.span.to(end);
+            }
         }
-        let left = self.expr(&binary.lhs, depth)?;
-        let right = self.expr(&binary.rhs, depth)?;
-        let matching = Matching { span: self.whole, ..matching(&modifier) };
-        let returns_bool = modifier.return_bool;
-        let (op_span, span) = (self.whole, self.whole);
-        Ok(Expr::Binary(Box::new(Binary { op, left, right, returns_bool, matching, op_span, span })))
+        self.refuse_misplaced_modifier()?;
+        Ok(Modifiers { returns_bool, matching })
     }
 
-    fn aggregate(&self, aggregate: &theirs::AggregateExpr, depth: usize) -> Converted<Expr> {
-        let op = aggregate_operator(aggregate.op.id())?;
-        let parameter = aggregate.param.as_deref().map(|p| self.expr(p, depth)).transpose()?;
-        let grouping = match &aggregate.modifier {
-            None => Grouping::By(Vec::new()),
-            Some(theirs::LabelModifier::Include(labels)) => Grouping::By(names(labels)),
-            Some(theirs::LabelModifier::Exclude(labels)) => Grouping::Without(names(labels)),
+    fn refuse_misplaced_modifier(&self) -> Parsed<()> {
+        let token = self.peek();
+        let word = self.piece(token).to_ascii_lowercase();
+        let hint = match word.as_str() {
+            _ if token.kind != TokenKind::Word => return Ok(()),
+            "bool" => "write `bool` directly behind the operator",
+            "group_left" | "group_right" => "it follows `on (...)` or `ignoring (...)`",
+            "on" | "ignoring" => "name all labels in one `on (...)` or `ignoring (...)`",
+            "fill" | "fill_left" | "fill_right"
+                if self.options.dialect == Dialect::V3 && self.peek_ahead(1).kind == TokenKind::LeftParen =>
+            {
+                let error = ParseError::new(format!("`{word}` is experimental in Prometheus"), token.span);
+                return Err(error.hint("add what is missing with `or on (...) 0 * other`"));
+            }
+            _ => return Ok(()),
         };
-        let expr = self.expr(&aggregate.expr, depth)?;
-        let (op_span, grouping_span, span) = (self.whole, self.whole, self.whole);
-        Ok(Expr::Aggregate(Box::new(Aggregate {
-            op,
-            expr,
-            parameter,
-            grouping,
-            op_span,
-            grouping_span,
-            span,
-        })))
+        Err(ParseError::new(format!("`{word}` cannot stand here"), token.span).hint(hint))
     }
 
-    fn call(&self, call: &theirs::Call, depth: usize) -> Converted<Expr> {
-        // The rename in `with_current_names` is undone by asking for whichever name this dialect has.
-        let name = match (call.func.name, self.options.dialect) {
-            ("double_exponential_smoothing", Dialect::V2) => "holt_winters",
-            (name, _) => name,
-        };
-        let function = function::find(name, self.options.dialect, self.options.experimental)
-            .map_err(|_| format!("unsupported function {name}"))?;
-        let arguments: Vec<Expr> =
-            call.args.args.iter().map(|argument| self.expr(argument, depth)).collect::<Converted<_>>()?;
-        Ok(Expr::Call(Call { function, arguments, name_span: self.whole, span: self.whole }))
-    }
-}
-
-/// A pattern as PromQL means it: anchored at both ends; in dialect 3 a dot matches a line end too.
-pub(super) fn anchored_regex(pattern: &str, dialect: Dialect) -> Result<Regex, regex::Error> {
-    match dialect {
-        Dialect::V2 => Regex::new(&format!("^(?:{pattern})$")),
-        Dialect::V3 => Regex::new(&format!("^(?s:{pattern})$")),
-    }
-}
-
-fn names(labels: &promql_parser::label::Labels) -> Vec<Arc<str>> {
-    labels.labels.iter().map(|name| Arc::from(name.as_str())).collect()
-}
-
-fn millis(duration: Duration) -> Converted<i64> {
-    // A century is more than any rule looks back and leaves room for adding.
-    i64::try_from(duration.as_millis())
-        .ok()
-        .filter(|ms| *ms <= 100 * 366 * 86_400_000)
-        .ok_or_else(|| "the duration is longer than 100 years".to_string())
-}
-
-fn positive(duration: Duration) -> Converted<i64> {
-    match millis(duration)? {
-        0 => Err("a range or step must be at least 1ms".into()),
-        ms => Ok(ms),
-    }
-}
-
-fn time_shift(at: Option<&theirs::AtModifier>, offset: Option<&theirs::Offset>) -> Converted<TimeShift> {
-    let offset = match offset {
-        None => 0,
-        Some(theirs::Offset::Pos(duration)) => millis(*duration)?,
-        Some(theirs::Offset::Neg(duration)) => -millis(*duration)?,
-    };
-    let at = match at {
-        None => None,
-        Some(theirs::AtModifier::Start) => Some(At::Start),
-        Some(theirs::AtModifier::End) => Some(At::End),
-        Some(theirs::AtModifier::At(time)) => Some(At::Moment(match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => Millis(moment(after)?),
-            Err(before) => Millis(-moment(before.duration())?),
-        })),
-    };
-    Ok(TimeShift { at, offset })
-}
-
-/// A distance from the epoch, at most that of the year 9999.
-fn moment(distance: Duration) -> Converted<i64> {
-    i64::try_from(distance.as_millis())
-        .ok()
-        .filter(|ms| *ms <= 253_402_300_800_000)
-        .ok_or_else(|| "the moment after @ is out of range".to_string())
-}
-
-fn matching(modifier: &theirs::BinModifier) -> Matching {
-    let labels = match &modifier.matching {
-        None => MatchLabels::default(),
-        Some(theirs::LabelModifier::Include(labels)) => MatchLabels::On(names(labels)),
-        Some(theirs::LabelModifier::Exclude(labels)) => MatchLabels::Ignoring(names(labels)),
-    };
-    let cardinality = match &modifier.card {
-        theirs::VectorMatchCardinality::ManyToOne(included) => Cardinality::ManyToOne(names(included)),
-        theirs::VectorMatchCardinality::OneToMany(included) => Cardinality::OneToMany(names(included)),
-        theirs::VectorMatchCardinality::OneToOne | theirs::VectorMatchCardinality::ManyToMany => {
-            Cardinality::OneToOne
+    /// Errors: nothing follows an operator or sign.
+    fn expect_operand(&self, before: Token) -> Parsed<()> {
+        match self.peek().kind {
+            TokenKind::End => {
+                Err(ParseError::new(format!("nothing follows `{}`", self.piece(before)), before.span))
+            }
+            _ => Ok(()),
         }
-    };
-    Matching { labels, cardinality, span: Span::default() }
-}
+    }
 
-fn operator(id: token::TokenId) -> Converted<Operator> {
-    use Operator::{Arithmetic as A, Comparison as C, Set as S};
-    Ok(match id {
-        token::T_ADD => A(Arithmetic::Add),
-        token::T_SUB => A(Arithmetic::Subtract),
-        token::T_MUL => A(Arithmetic::Multiply),
-        token::T_DIV => A(Arithmetic::Divide),
-        token::T_MOD => A(Arithmetic::Modulo),
-        token::T_POW => A(Arithmetic::Power),
-        token::T_ATAN2 => A(Arithmetic::Atan2),
-        token::T_EQLC => C(Comparison::Equal),
-        token::T_NEQ => C(Comparison::NotEqual),
-        token::T_LSS => C(Comparison::Less),
-        token::T_LTE => C(Comparison::LessOrEqual),
-        token::T_GTR => C(Comparison::Greater),
-        token::T_GTE => C(Comparison::GreaterOrEqual),
-        token::T_LAND => S(SetOperator::And),
-        token::T_LOR => S(SetOperator::Or),
-        token::T_LUNLESS => S(SetOperator::Unless),
-        _ => return Err("unsupported operator".into()),
-    })
-}
-
-fn aggregate_operator(id: token::TokenId) -> Converted<AggregateOperator> {
-    Ok(match id {
-        token::T_SUM => AggregateOperator::Sum,
-        token::T_AVG => AggregateOperator::Avg,
-        token::T_MIN => AggregateOperator::Min,
-        token::T_MAX => AggregateOperator::Max,
-        token::T_COUNT => AggregateOperator::Count,
-        token::T_GROUP => AggregateOperator::Group,
-        token::T_STDDEV => AggregateOperator::Stddev,
-        token::T_STDVAR => AggregateOperator::Stdvar,
-        token::T_TOPK => AggregateOperator::Topk,
-        token::T_BOTTOMK => AggregateOperator::Bottomk,
-        token::T_QUANTILE => AggregateOperator::Quantile,
-        token::T_COUNT_VALUES => AggregateOperator::CountValues,
-        token::T_LIMITK => return Err("limitk is experimental in Prometheus and not supported".into()),
-        token::T_LIMIT_RATIO => {
-            return Err("limit_ratio is experimental in Prometheus and not supported".into());
+    /// An operand with the signs before it.
+    fn signed(&mut self) -> Parsed<Operand> {
+        let sign = self.peek();
+        if !matches!(sign.kind, TokenKind::Plus | TokenKind::Minus) {
+            return self.operand();
         }
-        _ => return Err("unsupported aggregation".into()),
-    })
+        self.next();
+        self.expect_operand(sign)?;
+        let inner = self.nested(sign.span, |parser| parser.expr(SIGN_PRECEDENCE))?;
+        types::signed(sign.kind == TokenKind::Minus, sign.span, inner)
+    }
+}
+
+/// What stands between an operator and its right side.
+struct Modifiers {
+    /// Where `bool` stands.
+    returns_bool: Option<Span>,
+    matching: Matching,
+}
+
+fn too_deep(place: Span) -> ParseError {
+    ParseError::new("the expression is nested too deeply", place).hint("split it with recording rules")
+}
+
+/// The height of a tree whose highest child has `depth`. Errors: too high.
+fn deeper(depth: usize, place: Span) -> Parsed<usize> {
+    if depth >= DEPTH_MAX { Err(too_deep(place)) } else { Ok(depth + 1) }
+}
+
+impl Binary {
+    /// How tight its operator binds.
+    pub(super) fn precedence(&self) -> u8 {
+        precedence(self.op)
+    }
 }
 
 #[cfg(test)]

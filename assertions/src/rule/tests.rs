@@ -59,7 +59,7 @@ fn all_problems_of_a_file_at_once() {
             "8:24 a rule has both `alert` and `record` | make two rules of it",
             "9:36 `for` in a recording rule | only an alert has it; remove it",
             "9:14 `a b` is not a metric name | letters, digits, `_` and `:`, no digit first",
-            "13:11 unknown or unsupported function `raet` in the expression of E | did you mean `rate`?",
+            "13:11 unknown function `raet` in the expression of E | did you mean `rate`?",
             "15:10 `many` is not a number of alerts | a whole number; 0 is no limit",
             "14:9 group `a` is defined twice | group names are unique in a file; rename one",
         ],
@@ -114,9 +114,9 @@ fn rules_are_read_whole() {
 #[test]
 fn functions_of_the_other_dialect_are_refused_with_their_place() {
     check(
-        "groups: [{name: a, rules: [{alert: A, expr: 'mad_over_time(x[5m]) > 1'}]}]",
+        "groups: [{name: a, rules: [{alert: A, expr: 'histogram_fraction(0, 1, x) > 1'}]}]",
         &[
-            "1:46 `mad_over_time` does not exist in this Prometheus in the expression of A | it is of Prometheus 3; set the dialect to 3 if that is what runs",
+            "1:46 `histogram_fraction` does not exist in this Prometheus in the expression of A | it is of Prometheus 3; set the dialect to 3 if that is what runs",
         ],
     );
 }
@@ -129,4 +129,25 @@ fn an_expression_gives_a_vector_or_a_number() {
     check(&rule("x[5m]"), &[&format!("1:45 the expression gives a range of samples | {hint}")]);
     check(&rule("1"), &[]);
     check(&rule("up"), &[]);
+}
+
+#[test]
+fn a_fault_in_an_expression_is_found_in_every_style_of_yaml() {
+    let check = |expr: &str, place: &str| {
+        let text = format!("groups:\n- name: g\n  rules:\n  - alert: A\n    expr: {expr}\n");
+        let problems = load(&[source(&text)], Dialect::V2.into()).unwrap_err();
+        let span = problems[0].span.as_ref().expect("a place");
+        assert_eq!(
+            (problems.len(), span.text(), span.to_string()),
+            (1, "raet", format!("r.yml:{place}")),
+            "{text}"
+        );
+    };
+    check("x{a=\"é\"} + raet(y)", "5:22");
+    check("'x{a=\"''\"} + raet(y)'", "5:24");
+    check(r#""x{a=\"\u00e9\"} + raet(y)""#, "5:30");
+    check("|\n      x # raet\n\n      + raet(y)", "8:9");
+    check(">-\n      x\n\n        + raet(y)", "8:11");
+    check("x\n      + raet(y)", "6:9");
+    check("&again x + raet(y)", "5:22");
 }
