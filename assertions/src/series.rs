@@ -5,21 +5,18 @@
 //! subtracted, and a synthetic history is one straight line. It knows nothing of labels, queries or scrapes.
 
 use crate::time::Millis;
-use std::cmp::Ordering;
 
+mod run;
 mod totals;
 mod window;
 
-pub use totals::Compensated;
 pub use window::Window;
 
+use run::{Points, Run, first_not_before};
 use totals::Totals;
 
 /// The bits that mark "this series ended here", as Prometheus writes them; an ordinary NaN has others.
 pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
-
-/// Samples between two stored totals.
-const BLOCK: usize = 64;
 
 /// The marker that ends a series until its next sample.
 pub fn stale_marker() -> f64 {
@@ -58,35 +55,42 @@ pub struct Series {
     runs: Vec<Run>,
 }
 
-/// Consecutive samples kept the same way.
-#[derive(Debug, Clone)]
-struct Run {
-    first_at: i64,
-    last_at: i64,
-    points: Points,
-    /// Totals over all samples of earlier runs.
-    before: Totals,
-    /// The counter was reset before the first sample, whatever the values say.
-    reset: bool,
-    /// What the reset before the first sample took away; 0 if there was none.
-    entry_drop: f64,
-}
-
-#[derive(Debug, Clone)]
-enum Points {
-    /// A straight line: sample i is `first + increment * i`, at `first_at + step * i`.
-    Line { step: i64, count: usize, first: f64, increment: f64 },
-    /// Every sample, the totals before each `BLOCK`th, and those through the last.
-    Raw { times: Vec<i64>, values: Vec<f64>, blocks: Vec<Totals>, through: Totals },
-    /// A stale marker.
-    Stale,
-}
-
 /// Where a sample stands: run, and index within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Position {
     run: usize,
     index: usize,
+}
+
+/// Where the last window was found, in samples from the start of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hint {
+    /// The first sample in it.
+    first: usize,
+    /// One past the last.
+    end: usize,
+}
+
+impl Hint {
+    /// The ends of a window among the times of a series' only run.
+    fn ends(&mut self, times: &[i64], from: i64, until: i64) -> Option<(Position, Position)> {
+        // The first index whose time is not before `wanted`, if the one at hand is it.
+        let is_at = |index: usize, wanted: i64| {
+            let before = index
+                .checked_sub(1)
+                .is_none_or(|before| times.get(before).is_some_and(|time| *time < wanted));
+            before && times.get(index).is_none_or(|time| *time >= wanted)
+        };
+        if !is_at(self.first, from) {
+            self.first = first_not_before(times, from);
+        }
+        let beyond = until.saturating_add(1);
+        if !is_at(self.end, beyond) {
+            self.end = first_not_before(times, beyond);
+        }
+        let last = self.end.checked_sub(1)?;
+        Some((Position { run: 0, index: self.first }, Position { run: 0, index: last }))
+    }
 }
 
 impl Series {
@@ -156,8 +160,16 @@ impl Series {
 
     /// The samples with `from <= time <= until`, stale markers left out; `None` if there is none.
     pub fn window(&self, from: Millis, until: Millis) -> Option<Window<'_>> {
-        let first = self.position_from(from.0)?;
-        let last = self.position_through(until.0)?;
+        self.window_near(from, until, &mut Hint::default())
+    }
+
+    /// The same, looked for first where the window of the series before was: series of one target have their samples at
+    /// the same times.
+    pub fn window_near(&self, from: Millis, until: Millis, hint: &mut Hint) -> Option<Window<'_>> {
+        let (first, last) = match self.runs.as_slice() {
+            [Run { points: Points::Raw { times, .. }, .. }] => hint.ends(times, from.0, until.0)?,
+            _ => (self.position_from(from.0)?, self.position_through(until.0)?),
+        };
         (first <= last).then(|| Window::new(self, first, last))
     }
 
@@ -190,7 +202,13 @@ impl Series {
         let (before, entry_drop) = self.entering(value, reset);
         let mut through = before;
         through.add(value, entry_drop);
-        let points = Points::Raw { times: vec![at], values: vec![value], blocks: vec![before], through };
+        let points = Points::Raw {
+            times: vec![at],
+            values: vec![value],
+            blocks: vec![before],
+            extremes: vec![(value, value)],
+            through,
+        };
         self.runs.push(Run { first_at: at, last_at: at, points, before, reset, entry_drop });
     }
 
@@ -230,198 +248,6 @@ impl Series {
             (run.len() > 0).then(|| run.index_through(until).map(|at| Position { run: index, index: at }))?
         })
     }
-}
-
-impl Run {
-    /// Number of samples; a stale marker is none.
-    fn len(&self) -> usize {
-        match &self.points {
-            Points::Line { count, .. } => *count,
-            Points::Raw { values, .. } => values.len(),
-            Points::Stale => 0,
-        }
-    }
-
-    fn time(&self, index: usize) -> i64 {
-        match &self.points {
-            Points::Line { step, .. } => self.first_at + step * index as i64,
-            Points::Raw { times, .. } => times[index],
-            Points::Stale => self.first_at,
-        }
-    }
-
-    fn value(&self, index: usize) -> f64 {
-        match &self.points {
-            Points::Line { first, increment, .. } => first + increment * index as f64,
-            Points::Raw { values, .. } => values[index],
-            Points::Stale => stale_marker(),
-        }
-    }
-
-    /// Index of the first sample at or after `from`; the length if there is none.
-    fn index_from(&self, from: i64) -> usize {
-        if from <= self.first_at {
-            return 0;
-        }
-        match &self.points {
-            Points::Line { step, count, .. } => {
-                let steps = (from - self.first_at).div_euclid(*step);
-                let whole = self.first_at + steps * step == from;
-                usize::try_from(steps + i64::from(!whole)).unwrap_or(*count).min(*count)
-            }
-            Points::Raw { times, .. } => first_not_before(times, from),
-            Points::Stale => 0,
-        }
-    }
-
-    /// Index of the last sample (or marker) at or before `until`.
-    fn index_through(&self, until: i64) -> Option<usize> {
-        if until < self.first_at {
-            return None;
-        }
-        if until >= self.last_at {
-            return Some(self.len().saturating_sub(1));
-        }
-        match &self.points {
-            Points::Line { step, .. } => usize::try_from((until - self.first_at) / step).ok(),
-            Points::Raw { times, .. } => first_not_before(times, until + 1).checked_sub(1),
-            Points::Stale => Some(0),
-        }
-    }
-
-    /// Takes one more sample if it belongs to this run: any for a raw run, the next on the line for a line.
-    fn extend(&mut self, at: i64, value: f64) -> bool {
-        let extended = match &mut self.points {
-            Points::Line { step, count, first, increment } => {
-                let next = *first + *increment * *count as f64;
-                let fits = at == self.last_at + *step && value.to_bits() == next.to_bits();
-                *count += usize::from(fits);
-                fits
-            }
-            Points::Raw { .. } => {
-                self.extend_raw(at, value);
-                true
-            }
-            Points::Stale => false,
-        };
-        if extended {
-            self.last_at = at;
-        }
-        extended
-    }
-
-    fn extend_raw(&mut self, at: i64, value: f64) {
-        if let Points::Raw { times, values, blocks, through } = &mut self.points {
-            if values.len().is_multiple_of(BLOCK) {
-                blocks.push(*through);
-            }
-            let previous = values.last().copied().unwrap_or(value);
-            through.add(value, if value < previous { previous } else { 0.0 });
-            times.push(at);
-            values.push(value);
-        }
-    }
-
-    /// Totals over all samples before `index`.
-    fn totals_before(&self, index: usize) -> Totals {
-        match &self.points {
-            Points::Line { first, increment, .. } => {
-                let mut totals = self.before;
-                totals.add_line(index, *first, *increment, self.entry_drop);
-                totals
-            }
-            Points::Raw { values, blocks, through, .. } => {
-                let block = index / BLOCK;
-                let Some(start) = blocks.get(block) else { return *through };
-                let mut totals = *start;
-                for (at, value) in values.iter().enumerate().take(index).skip(block * BLOCK) {
-                    totals.add(*value, self.drop_at(at));
-                }
-                totals
-            }
-            Points::Stale => self.before,
-        }
-    }
-
-    /// Totals before the block of sample `index`, and through the end of that block.
-    fn around(&self, index: usize) -> (Totals, Totals) {
-        match &self.points {
-            Points::Raw { blocks, through, .. } => {
-                let block = index / BLOCK;
-                let start = blocks.get(block).copied().unwrap_or(*through);
-                (start, blocks.get(block + 1).copied().unwrap_or(*through))
-            }
-            Points::Line { .. } | Points::Stale => (self.before, self.before),
-        }
-    }
-
-    /// What resets took away up to and including sample `index`. Nearly always no reset lies in its block, and then
-    /// nothing is walked over.
-    fn drops_through(&self, index: usize) -> Compensated {
-        let (start, end) = self.around(index);
-        let mut drops = start.drops;
-        match &self.points {
-            Points::Raw { .. } if start.drops == end.drops => {}
-            Points::Raw { .. } => {
-                let walked = index / BLOCK * BLOCK..=index;
-                walked
-                    .map(|at| self.drop_at(at))
-                    .filter(|drop| drop.is_finite())
-                    .for_each(|drop| drops.add(drop));
-            }
-            Points::Line { .. } if self.entry_drop.is_finite() => drops.add(self.entry_drop),
-            Points::Line { .. } | Points::Stale => {}
-        }
-        drops
-    }
-
-    /// Totals over all samples up to and including `index`.
-    fn totals_through(&self, index: usize) -> Totals {
-        let mut totals = self.totals_before(index);
-        totals.add(self.value(index), self.drop_at(index));
-        totals
-    }
-
-    /// What a counter reset just before sample `index` took away; 0 if there was none.
-    fn drop_at(&self, index: usize) -> f64 {
-        match &self.points {
-            _ if index == 0 => self.entry_drop,
-            Points::Raw { values, .. } => match values[index].partial_cmp(&values[index - 1]) {
-                Some(Ordering::Less) => values[index - 1],
-                _ => 0.0,
-            },
-            Points::Line { .. } | Points::Stale => 0.0,
-        }
-    }
-
-    fn point(&self, index: usize) -> Point {
-        Point { at: Millis(self.time(index)), value: self.value(index), reset: index == 0 && self.reset }
-    }
-
-    fn bytes(&self) -> usize {
-        let points = match &self.points {
-            Points::Raw { times, values, blocks, .. } => {
-                times.capacity() * 8 + values.capacity() * 8 + blocks.capacity() * size_of::<Totals>()
-            }
-            Points::Line { .. } | Points::Stale => 0,
-        };
-        points + size_of::<Run>()
-    }
-}
-
-/// Index of the first time not before `wanted`. Scrapes are evenly spaced, so a guess nearly always hits.
-fn first_not_before(times: &[i64], wanted: i64) -> usize {
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { return 0 };
-    if wanted > *first && wanted <= *last {
-        let share = (wanted - first) as f64 / (last - first) as f64;
-        let guess = (share * (times.len() - 1) as f64).ceil() as usize;
-        for index in guess.saturating_sub(1).max(1)..(guess + 2).min(times.len()) {
-            if times[index - 1] < wanted && wanted <= times[index] {
-                return index;
-            }
-        }
-    }
-    times.partition_point(|time| *time < wanted)
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ groups:
     // One sample of 120 among 61 of 4 is a mean of 5.9016.
     assert_eq!(fired, Some(61));
     let points = store.named("job:y").next().unwrap().samples.window(Millis(0), Millis(60 * STEP)).unwrap();
-    assert_eq!((points.count(), points.sum()), (61, 244.0));
+    assert_eq!((points.count(), points.points().map(|point| point.value).sum::<f64>()), (61, 244.0));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Aggregations: many elements into few.
 
-use super::ast::{Aggregate, AggregateOperator as Op, Dialect, Grouping};
+use super::ast::{Aggregate, AggregateOperator as Op, Dialect, Expr, Grouping};
 use super::eval::{Element, EvalError, Evaluated, Query, without_name};
-use super::range_functions::compensated;
-use super::{instant_functions, quantile};
+use super::function::Function;
+use super::sums::{self, Kahan};
+use super::{quantile, range_functions};
 use crate::labels::Labels;
 use crate::store::METRIC_NAME;
 use crate::time::Millis;
@@ -19,11 +20,14 @@ struct Group {
 
 /// The elements of an aggregation at `at`; groups in the order in which they were met.
 pub(super) fn vector(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Evaluated<Vec<Element>> {
+    if let Some(elements) = all_in_one(query, aggregate, at)? {
+        return Ok(elements);
+    }
     let elements = query.vector(&aggregate.expr, at)?;
     let groups = grouped(&aggregate.grouping, elements);
     match aggregate.op {
         Op::Topk | Op::Bottomk => {
-            let k = count(parameter(query, aggregate, at)?, query.settings.dialect)?;
+            let k = count(parameter(query, aggregate, at)?)?;
             Ok(groups.into_iter().flat_map(|group| ends(group.members, k, aggregate.op)).collect())
         }
         Op::CountValues => count_values(query, aggregate, groups),
@@ -35,15 +39,36 @@ pub(super) fn vector(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Ev
     }
 }
 
+/// `sum(rate(x[5m]))` and the like, which most rules are made of: no label of `x` matters, so none is looked at.
+fn all_in_one(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Evaluated<Option<Vec<Element>>> {
+    let is_simple = matches!(&aggregate.grouping, Grouping::By(names) if names.is_empty())
+        && matches!(aggregate.op, Op::Sum | Op::Avg | Op::Min | Op::Max | Op::Count | Op::Group);
+    let Expr::Call(call) = &aggregate.expr else { return Ok(None) };
+    let Function::Range(function) = call.function else { return Ok(None) };
+    if !is_simple {
+        return Ok(None);
+    }
+    let Some(values) = range_functions::values(query, function, &call.arguments, at)? else {
+        return Ok(None);
+    };
+    if values.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let value = reduce(aggregate.op, &values, query.settings.dialect);
+    Ok(Some(vec![Element::new(Labels::default(), value)]))
+}
+
 fn parameter(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Evaluated<f64> {
     let missing = EvalError::Argument { function: "the aggregation", problem: "a parameter" };
     query.scalar(aggregate.parameter.as_ref().ok_or(missing)?, at)
 }
 
-/// How many elements a parameter means: none if it is below 1. NaN is an error from 3.x on.
-fn count(k: f64, dialect: Dialect) -> Evaluated<usize> {
-    if k.is_nan() && dialect == Dialect::V3 {
-        return Err(EvalError::Argument { function: "topk or bottomk", problem: "a number, not NaN" });
+/// How many elements a parameter means: none if it is below 1. Errors: NaN, or more than can be counted.
+fn count(k: f64) -> Evaluated<usize> {
+    // The bounds of a signed 64-bit number.
+    if !(-9.223_372_036_854_776e18..=9.223_372_036_854_776e18).contains(&k) {
+        let problem = "a number of elements that can be counted";
+        return Err(EvalError::Argument { function: "topk or bottomk", problem });
     }
     Ok(if k >= 1.0 { k as usize } else { 0 })
 }
@@ -92,36 +117,18 @@ fn reduce(op: Op, values: &[f64], dialect: Dialect) -> f64 {
     let each = || values.iter().copied();
     match op {
         // 2.x adds plainly, 3.x with compensation: the last digits differ.
-        Op::Sum if dialect == Dialect::V2 => each().fold(0.0, |sum, value| sum + value),
-        Op::Sum => compensated(each()),
-        Op::Avg if dialect == Dialect::V2 => instant_functions::running_mean(each()),
-        Op::Avg => mean(values),
-        Op::Min => extreme(values, |best, value| value < best),
-        Op::Max => extreme(values, |best, value| value > best),
+        Op::Sum if dialect == Dialect::V2 => each().reduce(|sum, value| sum + value).unwrap_or_default(),
+        Op::Sum => Kahan::of(each(), dialect).value(),
+        Op::Avg if dialect == Dialect::V2 => sums::running_mean(each()),
+        Op::Avg => sums::mean_by_sum(each()),
+        Op::Min => sums::extreme(each(), |best, value| value < best),
+        Op::Max => sums::extreme(each(), |best, value| value > best),
         Op::Count => values.len() as f64,
-        Op::Stdvar => instant_functions::variance(each()),
-        Op::Stddev => instant_functions::variance(each()).sqrt(),
+        Op::Stdvar => sums::plain_variance(values, dialect),
+        Op::Stddev => sums::plain_variance(values, dialect).sqrt(),
         // Group answers 1; the others are not reductions and never come here.
         _ => 1.0,
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    let sum = compensated(values.iter().copied());
-    if sum.is_infinite() && values.iter().all(|value| value.is_finite()) {
-        return instant_functions::running_mean(values.iter().copied());
-    }
-    sum / values.len() as f64
-}
-
-/// The value that no other replaces; a number always replaces NaN.
-fn extreme(values: &[f64], replaces: impl Fn(f64, f64) -> bool) -> f64 {
-    values.iter().copied().fold(
-        f64::NAN,
-        |best, value| {
-            if best.is_nan() || replaces(best, value) { value } else { best }
-        },
-    )
 }
 
 /// The `k` largest or smallest, best first; NaN only if there is nothing else.
@@ -139,7 +146,7 @@ fn ends(mut members: Vec<Element>, k: usize, op: Op) -> Vec<Element> {
 fn count_values(query: &Query<'_>, aggregate: &Aggregate, groups: Vec<Group>) -> Evaluated<Vec<Element>> {
     let missing = EvalError::Argument { function: "count_values", problem: "a label name" };
     let label = query.text(aggregate.parameter.as_ref().ok_or(missing)?)?;
-    if !super::label_functions::is_label_name(label) {
+    if !super::label_functions::is_label_name(label, query.settings.dialect) {
         return Err(EvalError::LabelName(label.to_string()));
     }
     let mut counted: Vec<Element> = Vec::new();

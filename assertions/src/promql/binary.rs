@@ -73,9 +73,13 @@ fn pair(binary: &Binary, left: f64, right: f64, kept: f64) -> Option<f64> {
     }
 }
 
-/// Whether the result is another quantity, which must not carry the metric's name.
-fn drops_name(binary: &Binary) -> bool {
-    binary.returns_bool || matches!(binary.op, Operator::Arithmetic(_))
+/// Whether the result is another quantity, which must not carry the metric's name. 2.x forgets atan2.
+fn drops_name(binary: &Binary, dialect: Dialect) -> bool {
+    match binary.op {
+        Operator::Arithmetic(Arithmetic::Atan2) => dialect == Dialect::V3,
+        Operator::Arithmetic(_) => true,
+        Operator::Comparison(_) | Operator::Set(_) => binary.returns_bool,
+    }
 }
 
 fn with_scalar(
@@ -89,13 +93,13 @@ fn with_scalar(
         let (left, right) = sides(element.value);
         if let Some(value) = pair(binary, left, right, element.value) {
             element.value = value;
-            if drops_name(binary) {
+            if drops_name(binary, query.settings.dialect) {
                 query.drop_name(&mut element);
             }
             result.push(element);
         }
     }
-    if drops_name(binary) {
+    if drops_name(binary, query.settings.dialect) {
         reject_duplicates(&result)?;
     }
     Ok(result)
@@ -168,6 +172,11 @@ fn matched(
         }
         result.push(joined);
     }
+    // Of a name that was matched on and then dropped nothing is left to tell elements apart.
+    if matches!(&binary.matching.labels, MatchLabels::On(names) if names.iter().any(|name| **name == *METRIC_NAME))
+    {
+        reject_duplicates(&result)?;
+    }
     Ok(result)
 }
 
@@ -190,7 +199,7 @@ fn unique<'e>(
 /// The element that a pair becomes: the many side's labels, and those the other side lends.
 fn joined(query: &Query<'_>, binary: &Binary, many: &Element, one: &Element, value: f64) -> Element {
     let mut element = Element { labels: many.labels.clone(), value, nameless: many.nameless };
-    if drops_name(binary) {
+    if drops_name(binary, query.settings.dialect) {
         query.drop_name(&mut element);
     }
     let (Cardinality::ManyToOne(lent) | Cardinality::OneToMany(lent)) = &binary.matching.cardinality else {

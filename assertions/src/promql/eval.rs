@@ -3,19 +3,18 @@
 //! One recursive walk: rules are instant queries over at most a few thousand series in memory, so there is no
 //! planner. It knows no alerts and no files; the same tree, store and moment give the same answer.
 
-use super::ast::{At, Dialect, Expr, Kind, Selector, Subquery, TimeShift};
+use super::ast::{Dialect, Expr, Kind};
 use super::function::{Function, OtherFunction, RangeFunction};
+use super::selected::RangeSeries;
 use super::{aggregate, binary, calendar, instant_functions, label_functions, quantile, range_functions};
 use crate::labels::Labels;
-use crate::series::{Point, Window, is_stale};
-use crate::store::{METRIC_NAME, Named, Store};
+use crate::series::Point;
+use crate::store::{METRIC_NAME, Store};
 use crate::time::Millis;
 use rustc_hash::FxHashSet;
 
 /// How far back an instant selector looks: 5 minutes, as Prometheus does by default.
 pub const LOOKBACK_MS: i64 = 5 * 60_000;
-/// Most steps of one subquery.
-const STEPS_MAX: i64 = 1_000_000;
 
 /// What an evaluation depends on besides tree, samples and moment.
 #[derive(Debug, Clone, Copy)]
@@ -100,32 +99,6 @@ pub struct Query<'a> {
     pub end: Millis,
 }
 
-/// Samples a range function works on.
-pub(super) enum Samples<'a> {
-    /// In the store.
-    Stored(Window<'a>),
-    /// Evaluated by a subquery; never empty.
-    Computed(Vec<Point>),
-}
-
-/// The samples of one series in a range, and the range.
-pub(super) struct RangeSeries<'a> {
-    pub(super) labels: Labels,
-    /// The labels without the metric's name, where they are at hand.
-    pub(super) unnamed: Option<Labels>,
-    pub(super) nameless: bool,
-    pub(super) samples: Samples<'a>,
-}
-
-/// A range argument: its series, and where it begins and ends.
-pub(super) struct RangeArgument<'a> {
-    pub(super) series: Vec<RangeSeries<'a>>,
-    pub(super) from: Millis,
-    pub(super) until: Millis,
-    /// Whether all series have the same metric name, so that dropping it keeps them apart.
-    pub(super) one_name: bool,
-}
-
 impl<'a> Query<'a> {
     /// An instant query at `at`.
     pub fn instant(store: &'a Store, settings: Settings, at: Millis) -> Query<'a> {
@@ -140,10 +113,12 @@ impl<'a> Query<'a> {
             Kind::Vector => self.finished_vector(expr, at).map(Value::Vector),
             Kind::Matrix => {
                 let argument = self.range(expr, at)?;
-                let points = |samples: &Samples<'_>| samples.points().collect();
-                Ok(Value::Matrix(
-                    argument.series.iter().map(|s| (s.labels.clone(), points(&s.samples))).collect(),
-                ))
+                let labels = |series: &RangeSeries<'_>| match series.nameless {
+                    true => without_name(&series.labels),
+                    false => series.labels.clone(),
+                };
+                let points = |series: &RangeSeries<'_>| series.samples.points().collect();
+                Ok(Value::Matrix(argument.series.iter().map(|s| (labels(s), points(s))).collect()))
             }
         }
     }
@@ -234,128 +209,6 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// The time of the samples of a selector; of any other expression the time of the evaluation.
-    fn timestamp(&self, expr: &Expr, at: Millis) -> Evaluated<Vec<Element>> {
-        let elements = match expr {
-            Expr::Selector(selector) => self.selected(selector, at, |sampled, _| sampled.seconds()),
-            other => {
-                let mut elements = self.vector(other, at)?;
-                elements.iter_mut().for_each(|element| element.value = at.seconds());
-                elements
-            }
-        };
-        self.drop_names(elements)
-    }
-
-    /// The newest sample of each selected series, unless it is too old or a stale marker.
-    fn selected(
-        &self,
-        selector: &Selector,
-        at: Millis,
-        value_of: impl Fn(Millis, f64) -> f64,
-    ) -> Vec<Element> {
-        let moment = self.shifted(selector.time, at);
-        let oldest = self.left_edge(moment.0.saturating_sub(self.settings.lookback));
-        let mut elements = Vec::new();
-        self.for_each_series(selector, |named| {
-            if let Some((sampled, value)) = named.samples.latest(moment)
-                && sampled.0 >= oldest
-                && !is_stale(value)
-            {
-                elements.push(Element::new(named.labels.clone(), value_of(sampled, value)));
-            }
-        });
-        elements
-    }
-
-    fn for_each_series(&self, selector: &Selector, mut visit: impl FnMut(&'a Named)) {
-        let mut visit_matching = |named: &'a Named| {
-            if selector.matchers.iter().all(|matcher| matcher.matches(&named.labels)) {
-                visit(named);
-            }
-        };
-        match &selector.name {
-            Some(name) => self.store.named(name).for_each(&mut visit_matching),
-            None => self.store.all().for_each(&mut visit_matching),
-        }
-    }
-
-    /// The moment a selector or subquery means.
-    fn shifted(&self, time: TimeShift, at: Millis) -> Millis {
-        let base = match time.at {
-            None => at,
-            Some(At::Start) => self.start,
-            Some(At::End) => self.end,
-            Some(At::Moment(moment)) => moment,
-        };
-        Millis(base.0.saturating_sub(time.offset))
-    }
-
-    /// The earliest time that counts for a window that begins at `edge`.
-    fn left_edge(&self, edge: i64) -> i64 {
-        match self.settings.dialect {
-            Dialect::V2 => edge,
-            Dialect::V3 => edge.saturating_add(1),
-        }
-    }
-
-    /// The samples of a range selector or subquery.
-    pub(super) fn range(&self, expr: &Expr, at: Millis) -> Evaluated<RangeArgument<'a>> {
-        match expr {
-            Expr::Range { selector, range, .. } => Ok(self.range_selected(selector, *range, at)),
-            Expr::Subquery(subquery) => self.subquery(subquery, at),
-            _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Matrix }),
-        }
-    }
-
-    fn range_selected(&self, selector: &Selector, range: i64, at: Millis) -> RangeArgument<'a> {
-        let until = self.shifted(selector.time, at);
-        let from = Millis(until.0.saturating_sub(range));
-        let edge = Millis(self.left_edge(from.0));
-        let mut series = Vec::new();
-        self.for_each_series(selector, |named| {
-            if let Some(window) = named.samples.window(edge, until) {
-                series.push(RangeSeries {
-                    labels: named.labels.clone(),
-                    unnamed: Some(named.unnamed.clone()),
-                    nameless: false,
-                    samples: Samples::Stored(window),
-                });
-            }
-        });
-        RangeArgument { series, from, until, one_name: selector.name.is_some() }
-    }
-
-    fn subquery(&self, subquery: &Subquery, at: Millis) -> Evaluated<RangeArgument<'a>> {
-        let step = subquery.step.unwrap_or(self.settings.subquery_step).max(1);
-        let until = self.shifted(subquery.time, at);
-        let from = Millis(until.0.saturating_sub(subquery.range));
-        // Steps lie on multiples of the step, whatever the evaluation's time.
-        let mut moment = from.0.div_euclid(step) * step;
-        while moment < self.left_edge(from.0) {
-            moment += step;
-        }
-        let steps = (until.0 - moment) / step + 1;
-        if steps > STEPS_MAX {
-            return Err(EvalError::TooManySteps(steps));
-        }
-        let mut gathered = Gathered::default();
-        while moment <= until.0 {
-            for element in self.subquery_elements(&subquery.expr, Millis(moment))? {
-                gathered.add(element, Millis(moment));
-            }
-            moment += step;
-        }
-        Ok(RangeArgument { series: gathered.series, from, until, one_name: false })
-    }
-
-    fn subquery_elements(&self, expr: &Expr, at: Millis) -> Evaluated<Vec<Element>> {
-        match expr.kind() {
-            Kind::Scalar => Ok(vec![Element::new(Labels::default(), self.scalar(expr, at)?)]),
-            _ => self.vector(expr, at),
-        }
-    }
-
     /// The elements without their metric's name. Errors: two become the same.
     pub(super) fn drop_names(&self, mut elements: Vec<Element>) -> Evaluated<Vec<Element>> {
         for element in &mut elements {
@@ -390,39 +243,6 @@ impl<'a> Query<'a> {
 impl Element {
     pub(super) fn new(labels: Labels, value: f64) -> Element {
         Element { labels, value, nameless: false }
-    }
-}
-
-impl Samples<'_> {
-    pub(super) fn points(&self) -> Box<dyn Iterator<Item = Point> + '_> {
-        match self {
-            Samples::Stored(window) => Box::new(window.points()),
-            Samples::Computed(points) => Box::new(points.iter().copied()),
-        }
-    }
-}
-
-/// Series of a subquery as its steps come in.
-#[derive(Default)]
-struct Gathered<'a> {
-    series: Vec<RangeSeries<'a>>,
-    by_labels: rustc_hash::FxHashMap<Labels, usize>,
-}
-
-impl Gathered<'_> {
-    fn add(&mut self, element: Element, at: Millis) {
-        let index = *self.by_labels.entry(element.labels.clone()).or_insert_with(|| {
-            self.series.push(RangeSeries {
-                labels: element.labels,
-                unnamed: None,
-                nameless: element.nameless,
-                samples: Samples::Computed(Vec::new()),
-            });
-            self.series.len() - 1
-        });
-        if let Samples::Computed(points) = &mut self.series[index].samples {
-            points.push(Point { at, value: element.value, reset: false });
-        }
     }
 }
 

@@ -3,8 +3,9 @@
 use super::ast::{Expr, MatchOp, Matcher};
 use super::eval::{Element, EvalError, Evaluated, Query, argument};
 use super::function::{MathFunction as M, OtherFunction as O};
-use super::range_functions::compensated;
+use super::sums;
 use crate::labels::Labels;
+use crate::store::METRIC_NAME;
 use crate::time::Millis;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,26 +87,21 @@ pub(super) fn other(
             if high < low {
                 return Ok(Vec::new());
             }
-            mapped(query, first, at, |value| clamped(value, low, high))
+            mapped(query, first, at, |value| sums::larger(low, sums::smaller(high, value)))
         }
         O::ClampMin => {
             let low = scalar(1)?;
-            mapped(query, first, at, |value| clamped(value, low, f64::INFINITY))
+            mapped(query, first, at, |value| sums::larger(low, value))
         }
         O::ClampMax => {
             let high = scalar(1)?;
-            mapped(query, first, at, |value| clamped(value, f64::NEG_INFINITY, high))
+            mapped(query, first, at, |value| sums::smaller(high, value))
         }
         O::Sort => sorted(query, first, at, compare_values),
         O::SortDesc => sorted(query, first, at, |a, b| compare_values(b, a)),
         O::SortByLabel | O::SortByLabelDesc => sorted_by_label(query, function, arguments, at),
         _ => Err(EvalError::Argument { function: "the function", problem: "another kind of argument" }),
     }
-}
-
-/// Between two bounds; a bound or value that is NaN makes NaN.
-fn clamped(value: f64, low: f64, high: f64) -> f64 {
-    if value.is_nan() || low.is_nan() || high.is_nan() { f64::NAN } else { value.min(high).max(low) }
 }
 
 fn absent(query: &Query<'_>, expr: &Expr, at: Millis) -> Evaluated<Vec<Element>> {
@@ -120,7 +116,7 @@ pub(super) fn labels_of_absent(expr: &Expr) -> Labels {
     let (Expr::Selector(selector) | Expr::Range { selector, .. }) = expr else { return Labels::default() };
     let mut pinned: BTreeMap<&str, &str> = BTreeMap::new();
     let mut ambiguous: BTreeSet<&str> = BTreeSet::new();
-    for Matcher { name, op, .. } in &selector.matchers {
+    for Matcher { name, op, .. } in selector.matchers.iter().filter(|matcher| *matcher.name != *METRIC_NAME) {
         match op {
             MatchOp::Equal(value) if !pinned.contains_key(&**name) => {
                 pinned.insert(name, value);
@@ -189,35 +185,4 @@ fn natural(a: &str, b: &str) -> Ordering {
         }
     }
     a.len().cmp(&b.len())
-}
-
-/// The mean without ever holding the sum, which may overflow.
-pub(super) fn running_mean(values: impl Iterator<Item = f64>) -> f64 {
-    let mut mean = 0.0_f64;
-    for (index, value) in values.enumerate() {
-        let count = (index + 1) as f64;
-        if mean.is_infinite() {
-            // The mean stays where it is unless the value is NaN or infinite the other way.
-            let keeps = value.is_finite() || (value.is_infinite() && value.signum() == mean.signum());
-            if keeps {
-                continue;
-            }
-        }
-        mean += value / count - mean / count;
-    }
-    mean
-}
-
-/// Population variance by Welford's recurrence.
-pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
-    let mut count = 0.0;
-    let mut mean = 0.0;
-    let mut squares = Vec::new();
-    for value in values {
-        count += 1.0;
-        let before = value - mean;
-        mean += before / count;
-        squares.push(before * (value - mean));
-    }
-    compensated(squares.into_iter()) / count
 }

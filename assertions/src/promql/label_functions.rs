@@ -1,6 +1,6 @@
 //! `label_replace` and `label_join`.
 
-use super::ast::Expr;
+use super::ast::{Dialect, Expr};
 use super::eval::{Element, EvalError, Evaluated, Query, argument, reject_duplicates};
 use super::function::OtherFunction;
 use super::pattern;
@@ -17,7 +17,7 @@ pub(super) fn vector(
 ) -> Evaluated<Vec<Element>> {
     let text = |index| query.text(argument(arguments, index, "the function")?);
     let target = text(1)?;
-    if !is_label_name(target) {
+    if !is_label_name(target, query.settings.dialect) {
         return Err(EvalError::LabelName(target.to_string()));
     }
     let change = match function {
@@ -46,7 +46,7 @@ impl<'e> Change<'e> {
         let separator = query.text(argument(arguments, 2, "label_join")?)?;
         let sources: Vec<&str> =
             arguments.iter().skip(3).map(|source| query.text(source)).collect::<Evaluated<_>>()?;
-        match sources.iter().find(|source| !is_label_name(source)) {
+        match sources.iter().find(|source| !is_label_name(source, query.settings.dialect)) {
             Some(wrong) => Err(EvalError::LabelName(wrong.to_string())),
             None => Ok(Change::Join { separator, sources }),
         }
@@ -71,16 +71,57 @@ impl<'e> Change<'e> {
             }
             Change::Replace { source, regex, template } => {
                 let captures = regex.captures(labels.get(source))?;
-                let mut value = String::new();
-                captures.expand(template, &mut value);
-                Some(value)
+                Some(expanded(template, &captures))
             }
         }
     }
 }
 
-/// Whether a text can name a label: a letter or underscore, then letters, digits and underscores.
-pub(super) fn is_label_name(name: &str) -> bool {
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    starts_well && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+/// A template with `$1`, `${1}`, `$name` or `${name}` filled in; `$$` is a dollar, and so is one that nothing follows.
+///
+/// A name goes on as long as letters, digits and underscores do: `$1a` is the group `1a`, which is empty.
+fn expanded(template: &str, captures: &regex::Captures<'_>) -> String {
+    let mut text = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(dollar) = rest.find('$') {
+        text.push_str(&rest[..dollar]);
+        rest = &rest[dollar + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            text.push('$');
+            rest = after;
+            continue;
+        }
+        let (name, after) = group_name(rest);
+        if name.is_empty() {
+            text.push('$');
+            continue;
+        }
+        let group = match name.bytes().all(|b| b.is_ascii_digit()) {
+            true => name.parse().ok().and_then(|index| captures.get(index)),
+            false => captures.name(name),
+        };
+        text.push_str(group.map_or("", |group| group.as_str()));
+        rest = after;
+    }
+    text + rest
+}
+
+/// The name of a group at the start of a text, and what follows; empty if there is none.
+fn group_name(text: &str) -> (&str, &str) {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let bare = text.strip_prefix('{').unwrap_or(text);
+    let end = bare.find(|c| !is_word(c)).unwrap_or(bare.len());
+    let (name, after) = bare.split_at(end);
+    match (bare.len() < text.len(), after.strip_prefix('}')) {
+        (false, _) => (name, after),
+        (true, Some(after)) => (name, after),
+        (true, None) => ("", text),
+    }
+}
+
+/// Whether a text can name a label: from 3.x on any, before a letter or underscore and then letters, digits, underscores.
+pub(super) fn is_label_name(name: &str, dialect: Dialect) -> bool {
+    let is_classic = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    is_classic || (dialect == Dialect::V3 && !name.is_empty())
 }

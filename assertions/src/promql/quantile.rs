@@ -142,9 +142,7 @@ fn histogram_quantile(q: f64, buckets: Vec<Bucket>, dialect: Dialect) -> f64 {
     };
     let last = buckets.len() - 1;
     let rank = q * buckets[last].count;
-    // Binary search as upstream: with NaN counts its answer differs from that of a linear one.
-    let found = buckets[..last]
-        .partition_point(|bucket| bucket.count.is_nan() || rank.is_nan() || bucket.count < rank);
+    let found = first_reaching(rank, &buckets[..last]);
     if found == last {
         return buckets[last - 1].upper;
     }
@@ -157,6 +155,22 @@ fn histogram_quantile(q: f64, buckets: Vec<Bucket>, dialect: Dialect) -> f64 {
     };
     let Bucket { upper, count } = buckets[found];
     start + (upper - start) * ((rank - below) / (count - below))
+}
+
+/// The first bucket that holds `rank` observations; their number if none does.
+///
+/// By halving, as Prometheus does: where counts are NaN the answer depends on which buckets are looked at.
+fn first_reaching(rank: f64, buckets: &[Bucket]) -> usize {
+    let (mut low, mut high) = (0, buckets.len());
+    while low < high {
+        let middle = (low + high) / 2;
+        if buckets[middle].count >= rank {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }
 
 /// The share of observations between two values.

@@ -3,14 +3,14 @@
 /// A sum that carries its rounding error: about 106 bits, so that the difference of two long sums is as good
 /// as the sum over the difference. Source: two-sum by Knuth; Kahan's and Neumaier's summation use the same step.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Compensated {
+pub(super) struct Compensated {
     high: f64,
     low: f64,
 }
 
 impl Compensated {
     /// Adds one value.
-    pub fn add(&mut self, value: f64) {
+    pub(super) fn add(&mut self, value: f64) {
         let sum = self.high + value;
         let part = sum - self.high;
         let error = (self.high - (sum - part)) + (value - part);
@@ -21,12 +21,12 @@ impl Compensated {
     }
 
     /// This sum less `other`, rounded once.
-    pub fn minus(self, other: Compensated) -> f64 {
+    pub(super) fn minus(self, other: Compensated) -> f64 {
         (self.high - other.high) + (self.low - other.low)
     }
 
     /// The sum, rounded once; infinite or NaN as an ordinary sum would be.
-    pub fn value(self) -> f64 {
+    pub(super) fn value(self) -> f64 {
         self.high + self.low
     }
 }
@@ -40,6 +40,8 @@ pub(super) struct Totals {
     pub(super) odd: u64,
     /// Sum of the finite samples.
     pub(super) sum: Compensated,
+    /// The largest the sum ever was, in absolute value.
+    pub(super) peak: f64,
     /// Sum of the finite values that counter resets took away.
     pub(super) drops: Compensated,
 }
@@ -50,6 +52,7 @@ impl Totals {
         self.count += 1;
         if value.is_finite() {
             self.sum.add(value);
+            self.peak = self.peak.max(self.sum.value().abs());
         } else {
             self.odd += 1;
         }
@@ -67,6 +70,7 @@ impl Totals {
         self.count += count as u64;
         self.sum.add(first * n);
         self.sum.add(increment * (n * (n - 1.0) / 2.0));
+        self.peak = self.peak.max(self.sum.value().abs()).max(first.abs() * n);
         if entry_drop.is_finite() {
             self.drops.add(entry_drop);
         }

@@ -4,6 +4,9 @@ use super::{Point, Position, Series, totals::Totals};
 
 /// Up to this many samples are cheaper to walk over than to subtract totals.
 const WALK_MAX: usize = 96;
+/// A difference of totals below this share of the largest total is not exact to the last digit: totals have 106 bits, a
+/// value 53.
+const PRECISION: f64 = 1.0 / (1_u64 << 48) as f64;
 
 /// At least one sample of one series, in time order, without stale markers.
 #[derive(Debug, Clone, Copy)]
@@ -11,11 +14,19 @@ pub struct Window<'a> {
     series: &'a Series,
     first: Position,
     last: Position,
+    count: usize,
 }
 
 impl<'a> Window<'a> {
     pub(super) fn new(series: &'a Series, first: Position, last: Position) -> Window<'a> {
-        Window { series, first, last }
+        let count = match first.run == last.run {
+            true => last.index - first.index + 1,
+            false => {
+                let index_in_all = |at: Position| series.runs[at.run].before.count as usize + at.index;
+                index_in_all(last) - index_in_all(first) + 1
+            }
+        };
+        Window { series, first, last, count }
     }
 
     /// The earliest sample.
@@ -30,40 +41,81 @@ impl<'a> Window<'a> {
 
     /// Number of samples, at least 1.
     pub fn count(&self) -> usize {
-        let index_in_all = |at: Position| self.series.runs[at.run].before.count as usize + at.index;
-        index_in_all(self.last) - index_in_all(self.first) + 1
+        self.count
     }
 
-    /// Sum of the values.
-    pub fn sum(&self) -> f64 {
+    /// The last two samples; `None` if there is only one.
+    pub fn last_two(&self) -> Option<(Point, Point)> {
+        if self.count() < 2 {
+            return None;
+        }
+        let runs = &self.series.runs;
+        let before = match self.last.index {
+            0 => {
+                let run = runs[..self.last.run].iter().rev().find(|run| run.len() > 0)?;
+                run.point(run.len() - 1)
+            }
+            index => runs[self.last.run].point(index - 1),
+        };
+        Some((before, self.last()))
+    }
+
+    /// Sum of the values from the running totals.
+    ///
+    /// None: it must be added up. The samples are few; or one is infinite or NaN; or what came before is so much larger
+    /// that the difference of two totals would not have all its digits.
+    pub fn total(&self) -> Option<f64> {
         if self.count() <= WALK_MAX {
-            return self.walked_sum();
+            return None;
         }
         let (before, through) = self.ends();
-        match through.odd - before.odd {
-            0 => through.sum.minus(before.sum),
-            _ => self.walked_sum(),
-        }
+        let sum = through.sum.minus(before.sum);
+        (through.odd == before.odd && sum.abs() >= through.peak * PRECISION).then_some(sum)
     }
 
-    /// Sum of what counter resets took away between the first and the last sample.
+    /// What a counter grew by between the first and the last sample: after a reset it counts from zero.
     ///
     /// A reset is a value below the one before it, or one marked as such.
-    pub fn drops(&self) -> f64 {
-        if self.count() <= WALK_MAX || self.may_have_odd() {
-            return self.walked_drops();
+    pub fn increase(&self) -> f64 {
+        if self.count() <= WALK_MAX {
+            return self.walked_increase();
         }
         let runs = &self.series.runs;
-        let first = runs[self.first.run].drops_through(self.first.index);
-        runs[self.last.run].drops_through(self.last.index).minus(first)
+        let (first_run, last_run) = (&runs[self.first.run], &runs[self.last.run]);
+        let (before, _) = first_run.around(self.first.index);
+        let (_, through) = last_run.around(self.last.index);
+        if before.odd != through.odd {
+            return self.walked_increase();
+        }
+        let change = last_run.value(self.last.index) - first_run.value(self.first.index);
+        // Whole blocks around the window: nearly always no reset lies in them. A run's own first sample may be one.
+        if self.first.run == self.last.run && before.drops == through.drops {
+            return change;
+        }
+        let first = first_run.drops_through(self.first.index);
+        let last = last_run.drops_through(self.last.index);
+        let drops = last.minus(first);
+        match first == last || drops.abs() >= last.value().abs().max(first.value().abs()) * PRECISION {
+            true => change + drops,
+            false => self.walked_increase(),
+        }
     }
 
-    /// Whether an infinite sample or NaN may be among them, seen by whole blocks.
-    fn may_have_odd(&self) -> bool {
-        let runs = &self.series.runs;
-        let (before, _) = runs[self.first.run].around(self.first.index);
-        let (_, through) = runs[self.last.run].around(self.last.index);
-        before.odd != through.odd
+    /// The least and the greatest value; NaN only if there is nothing else. Whole blocks are not walked over.
+    pub fn extremes(&self) -> (f64, f64) {
+        let runs = self.first.run..=self.last.run;
+        let mut found = (f64::NAN, f64::NAN);
+        for index in runs {
+            let run = &self.series.runs[index];
+            let first = if index == self.first.run { self.first.index } else { 0 };
+            let end = if index == self.last.run { self.last.index + 1 } else { run.len() };
+            // A stale marker is a run without samples.
+            if first < end {
+                let (least, greatest) = run.extremes(first, end - 1);
+                found = (found.0.min(least), found.1.max(greatest));
+            }
+        }
+        found
     }
 
     /// Every sample, in time order.
@@ -83,23 +135,16 @@ impl<'a> Window<'a> {
         (before, runs[self.last.run].totals_through(self.last.index))
     }
 
-    fn walked_sum(&self) -> f64 {
-        let mut sum = super::Compensated::default();
-        self.points().for_each(|point| sum.add(point.value));
-        sum.value()
-    }
-
-    fn walked_drops(&self) -> f64 {
-        let mut points = self.points();
-        let Some(first) = points.next() else { return 0.0 };
+    fn walked_increase(&self) -> f64 {
+        let first = self.first();
+        let mut increase = self.last().value - first.value;
         let mut previous = first.value;
-        let mut drops = 0.0;
-        for point in points {
+        for point in self.points().skip(1) {
             if point.reset || point.value < previous {
-                drops += previous;
+                increase += previous;
             }
             previous = point.value;
         }
-        drops
+        increase
     }
 }
