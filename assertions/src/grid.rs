@@ -10,6 +10,7 @@ use crate::series::stale_marker;
 use crate::store::{METRIC_NAME, SeriesId, Store};
 use crate::time::Millis;
 use rustc_hash::FxHashMap;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -66,8 +67,10 @@ pub struct Grid {
     job: String,
     instance: String,
     interval: Duration,
-    tracked: FxHashMap<Labels, Tracked>,
-    /// The label sets of the last scrape's samples, in its order: the next one hardly ever differs.
+    /// In the order of their birth.
+    tracked: Vec<Tracked>,
+    by_labels: FxHashMap<Labels, usize>,
+    /// The samples of the last scrape, in its order: the next one hardly ever differs.
     recent: Vec<Recent>,
     /// The series Prometheus adds, once they are born.
     own: Option<[SeriesId; 5]>,
@@ -94,12 +97,20 @@ struct Tracked {
     seen: u64,
 }
 
-/// A sample's names as scraped, and the label set made of them.
+/// A sample's names as scraped, and the series that they mean.
 #[derive(Debug, Clone)]
 struct Recent {
     name: String,
     labels: Vec<(String, String)>,
-    made: Labels,
+    tracked: usize,
+}
+
+/// Where a sample belongs.
+enum Place {
+    /// An index of the tracked series.
+    Known(usize),
+    /// A series that is not tracked yet.
+    New(Labels),
 }
 
 impl Recent {
@@ -123,7 +134,8 @@ impl Grid {
             job: job.to_string(),
             instance: instance.to_string(),
             interval,
-            tracked: FxHashMap::default(),
+            tracked: Vec::new(),
+            by_labels: FxHashMap::default(),
             recent: Vec::new(),
             own: None,
             scrapes: 0,
@@ -180,50 +192,77 @@ impl Grid {
         if self.wall_passed > 0.0 { self.rule_passed / self.wall_passed } else { 1.0 }
     }
 
-    /// The label set of the sample at `index` of a scrape.
-    fn made_labels(&mut self, index: usize, sample: &Sample<'_>) -> Labels {
+    /// Where the sample at `index` of a scrape belongs: targets tell the same series in the same order, so a comparison
+    /// with the scrape before nearly always replaces making and looking up a label set.
+    fn place(&mut self, index: usize, sample: &Sample<'_>) -> Place {
         if let Some(recent) = self.recent.get(index).filter(|recent| recent.is_of(sample)) {
-            return recent.made.clone();
+            return Place::Known(recent.tracked);
         }
-        let made = self.labels_of(sample);
+        let labels = self.labels_of(sample);
+        match self.by_labels.get(&labels) {
+            Some(tracked) => {
+                let tracked = *tracked;
+                self.remember(index, sample, tracked);
+                Place::Known(tracked)
+            }
+            None => Place::New(labels),
+        }
+    }
+
+    fn remember(&mut self, index: usize, sample: &Sample<'_>, tracked: usize) {
         let labels =
             sample.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        self.recent.truncate(index);
-        self.recent.push(Recent { name: sample.name.to_string(), labels, made: made.clone() });
-        made
+        let recent = Recent { name: sample.name.to_string(), labels, tracked };
+        match index.cmp(&self.recent.len()) {
+            Ordering::Less => self.recent[index] = recent,
+            Ordering::Equal => self.recent.push(recent),
+            // One before it in this scrape has no place yet; the next scrape will have one for both.
+            Ordering::Greater => {}
+        }
     }
 
     fn samples(&mut self, store: &mut Store, at: Millis, samples: &[Sample<'_>], recorded: &mut Recorded) {
-        let labelled: Vec<(Labels, &Sample<'_>)> = samples
-            .iter()
-            .enumerate()
-            .map(|(index, sample)| (self.made_labels(index, sample), sample))
-            .collect();
-        let resets = self.family_resets(&labelled);
+        let placed: Vec<Place> =
+            samples.iter().enumerate().map(|(index, sample)| self.place(index, sample)).collect();
+        let resets = self.family_resets(&placed, samples);
         let stretch = self.stretch();
-        for (labels, sample) in labelled {
-            let family_reset =
-                sample.is_counter_like() && family_key(sample).is_some_and(|key| resets.contains(&key));
-            match self.tracked.get_mut(&labels) {
-                Some(tracked) if tracked.seen == self.scrapes => recorded.repeated += 1,
-                Some(tracked) => {
-                    tracked.seen = self.scrapes;
-                    tracked.advance(store, at, sample, stretch, family_reset);
+        for (index, (place, sample)) in placed.into_iter().zip(samples).enumerate() {
+            let family_reset = !resets.is_empty()
+                && sample.is_counter_like()
+                && family_key(sample).is_some_and(|key| resets.contains(&key));
+            let known = match place {
+                Place::Known(tracked) => Some(tracked),
+                // A sample before it in this scrape may be of the same series.
+                Place::New(ref labels) => self.by_labels.get(labels).copied(),
+            };
+            match (known, place) {
+                (Some(known), _) => {
+                    let tracked = &mut self.tracked[known];
+                    if tracked.seen == self.scrapes {
+                        recorded.repeated += 1;
+                    } else {
+                        tracked.seen = self.scrapes;
+                        tracked.advance(store, at, sample, stretch, family_reset);
+                    }
                 }
-                None => {
+                (None, Place::New(labels)) => {
                     recorded.newborn += 1;
-                    self.birth(store, at, labels, sample.value);
+                    let born = self.birth(store, at, labels, sample.value);
+                    self.remember(index, sample, born);
                 }
+                (None, Place::Known(_)) => {}
             }
         }
     }
 
-    fn birth(&mut self, store: &mut Store, at: Millis, labels: Labels, raw: f64) {
+    fn birth(&mut self, store: &mut Store, at: Millis, labels: Labels, raw: f64) -> usize {
         let id = store.series_id(&labels);
         // Refused only if the caller wrote to the target's series; what is there counts.
         store.samples_mut(id).push(at, raw).ok();
-        let seen = self.scrapes;
-        self.tracked.insert(labels, Tracked { id, raw, stored: raw, plain: true, seen });
+        let born = self.tracked.len();
+        self.by_labels.insert(labels, born);
+        self.tracked.push(Tracked { id, raw, stored: raw, plain: true, seen: self.scrapes });
+        born
     }
 
     /// The labels of a sample as stored; the target's own job and instance give way, as with `honor_labels: false`.
@@ -242,17 +281,20 @@ impl Grid {
     }
 
     /// Histograms and summaries whose `_count` fell: all of their series were reset together.
-    fn family_resets(&self, samples: &[(Labels, &Sample<'_>)]) -> BTreeSet<FamilyKey> {
-        let fell = |(labels, sample): &&(Labels, &Sample<'_>)| {
-            sample.name.ends_with("_count") && self.tracked.get(labels).is_some_and(|t| sample.value < t.raw)
+    fn family_resets(&self, placed: &[Place], samples: &[Sample<'_>]) -> BTreeSet<FamilyKey> {
+        let fell = |(place, sample): &(&Place, &Sample<'_>)| match place {
+            Place::Known(tracked) => {
+                sample.value < self.tracked[*tracked].raw && sample.name.ends_with("_count")
+            }
+            Place::New(_) => false,
         };
-        samples.iter().filter(fell).filter_map(|(_, sample)| family_key(sample)).collect()
+        placed.iter().zip(samples).filter(fell).filter_map(|(_, sample)| family_key(sample)).collect()
     }
 
     /// Stale markers for series that were in the scrape before and are not in this one.
     fn end_missing(&mut self, store: &mut Store, at: Millis) {
         let before = self.scrapes - 1;
-        for tracked in self.tracked.values().filter(|tracked| tracked.seen == before) {
+        for tracked in self.tracked.iter().filter(|tracked| tracked.seen == before) {
             store.samples_mut(tracked.id).push(at, stale_marker()).ok();
         }
     }

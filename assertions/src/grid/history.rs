@@ -74,7 +74,7 @@ impl Grid {
     }
 
     fn lay_series(&mut self, store: &mut Store, labels: Labels, raw: f64, increment: f64, line: &Line) {
-        if self.tracked.contains_key(&labels) {
+        if self.by_labels.contains_key(&labels) {
             return;
         }
         let id = store.series_id(&labels);
@@ -82,7 +82,8 @@ impl Grid {
         store.samples_mut(id).push_line(line.start, line.step, line.count, raw, increment).ok();
         let stored = raw + increment * (line.count - 1) as f64;
         // A constant past leaves the target's own numbers as they are.
-        self.tracked.insert(labels, Tracked { id, raw, stored, plain: stored == raw, seen: 0 });
+        self.by_labels.insert(labels, self.tracked.len());
+        self.tracked.push(Tracked { id, raw, stored, plain: stored == raw, seen: 0 });
     }
 }
 
