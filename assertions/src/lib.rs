@@ -23,6 +23,7 @@ pub mod notify;
 pub mod promql;
 pub mod route;
 pub mod rule;
+pub mod script;
 pub mod series;
 pub mod slo;
 pub mod store;

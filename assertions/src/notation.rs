@@ -83,7 +83,9 @@ fn add(word: &str, points: &mut Vec<NotedPoint>) -> Result<(), NotationError> {
         "stale" => points.extend(std::iter::repeat_n(Some(stale_marker()), times.unwrap_or(1))),
         _ => {
             let (first, increment) = value_and_increment(what).ok_or_else(wrong)?;
-            points.extend((0..=times.unwrap_or(0)).map(|i| Some(first + increment * i as f64)));
+            // By repeated addition, as Prometheus reads it: the last digits of a long sequence depend on it.
+            let values = std::iter::successors(Some(first), |value| Some(value + increment));
+            points.extend(values.take(times.unwrap_or(0) + 1).map(Some));
         }
     }
     Ok(())

@@ -1,0 +1,128 @@
+//! The small parts of a script's lines: durations, strings, and points with native histograms among them.
+
+/// `5m`, `1m30s`, `10` (seconds), `-1m`, in ms.
+pub(super) fn millis(text: &str) -> Option<i64> {
+    if let Some(rest) = text.strip_prefix('-') {
+        return millis(rest).map(|ms| -ms);
+    }
+    if let Ok(seconds) = text.parse::<f64>() {
+        return whole(seconds * 1000.0);
+    }
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(unit_at);
+        let next = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        total += number.parse::<f64>().ok()? * unit(&after[..next])?;
+        rest = &after[next..];
+    }
+    (!text.is_empty()).then_some(total).and_then(whole)
+}
+
+fn unit(name: &str) -> Option<f64> {
+    Some(match name {
+        "ms" => 1.0,
+        "s" => 1000.0,
+        "m" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
+        "w" => 604_800_000.0,
+        "y" => 31_536_000_000.0,
+        _ => return None,
+    })
+}
+
+fn whole(ms: f64) -> Option<i64> {
+    (ms.abs() <= 9e15).then_some(ms.round() as i64)
+}
+
+/// `metric{a="b"} 1 2 3` into series and points.
+pub(super) fn split_series(line: &str) -> (&str, &str) {
+    let mut quote = None;
+    let mut escaped = false;
+    let mut braces = 0_i32;
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(open), '\\') => escaped = open != '`',
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '{') => braces += 1,
+            (None, '}') => braces -= 1,
+            (None, c) if c.is_whitespace() && braces == 0 => return (&line[..at], line[at..].trim()),
+            _ => {}
+        }
+    }
+    (line, "")
+}
+
+/// The points without native histograms, each of those a stale marker, and whether there were any.
+///
+/// A marker ends what came before it, as a histogram does, and no function counts it, as few count a histogram.
+/// `{{sum:1}}+{{sum:1}}x3 5` becomes ` stalex4 5`. Of text that is no histogram's everything stays.
+pub(super) fn without_histograms(points: &str) -> (String, bool) {
+    let mut text = String::with_capacity(points.len());
+    let mut rest = points;
+    let mut found = false;
+    while let Some(open) = rest.find("{{") {
+        text.push_str(&rest[..open]);
+        let Some(end) = end_of_histogram(&rest[open..]) else { break };
+        let word = &rest[open..open + end];
+        // n times a value is n + 1 points, n times a marker n.
+        let times =
+            word.rsplit_once("}}x").and_then(|(_, times)| times.parse::<usize>().ok()).map_or(1, |n| n + 1);
+        text.push_str(&format!(" stalex{times} "));
+        rest = &rest[open + end..];
+        found = true;
+    }
+    text.push_str(rest);
+    (text, found)
+}
+
+/// The length of `{{...}}`, `{{...}}x3` or `{{...}}+{{...}}x3` at the start of a text.
+fn end_of_histogram(text: &str) -> Option<usize> {
+    let mut end = text.find("}}")? + 2;
+    if text[end..].starts_with("+{{") || text[end..].starts_with("-{{") {
+        end += text[end..].find("}}")? + 2;
+    }
+    let rest = &text[end..];
+    Some(end + rest.find(char::is_whitespace).unwrap_or(rest.len()))
+}
+
+/// A quoted string as written in Go: double quotes with escapes, or back quotes without.
+pub(super) fn unquoted(text: &str) -> Option<String> {
+    if let Some(raw) = text.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+        return Some(raw.to_string());
+    }
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    let mut value = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            value.push(c);
+            continue;
+        }
+        value.push(match chars.next()? {
+            'n' => '\n',
+            't' => '\t',
+            'r' => '\r',
+            'a' => '\u{7}',
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'v' => '\u{b}',
+            'x' => by_code(&mut chars, 2)?,
+            'u' => by_code(&mut chars, 4)?,
+            'U' => by_code(&mut chars, 8)?,
+            c @ ('\\' | '"' | '\'') => c,
+            _ => return None,
+        });
+    }
+    Some(value)
+}
+
+fn by_code(chars: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
+    let code: String = chars.by_ref().take(digits).collect();
+    char::from_u32(u32::from_str_radix(&code, 16).ok()?)
+}
