@@ -5,6 +5,7 @@
 //! accept. Then one expectation is falsified, and promtool must refuse. Without promtool the test fails: an oracle that
 //! is missing proves nothing. `PROMTOOL_SEEDS=200` runs more seeds (`ci/promtool-agreement`).
 
+mod dice;
 mod promtool_agreement {
     pub(crate) mod samples;
 }

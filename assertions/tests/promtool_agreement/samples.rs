@@ -1,5 +1,6 @@
 //! Seeded random samples of the im-gateway's metrics: calm traffic with bursts of every fault the rules know.
 
+use crate::dice::Dice;
 use assertions::labels::Labels;
 use assertions::series::stale_marker;
 
@@ -21,27 +22,6 @@ pub(crate) struct Plan {
 pub(crate) struct Sampled {
     pub(crate) labels: Labels,
     pub(crate) points: Vec<Option<f64>>,
-}
-
-/// A small generator (splitmix64): the samples of a seed must never change with a crate's version.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
 }
 
 /// What each kind of burst does to the gateway.
