@@ -12,7 +12,7 @@ use scenarios::yaml;
 use std::sync::Arc;
 use std::time::Duration;
 
-mod duration;
+pub(crate) mod duration;
 mod keys;
 mod reader;
 mod routes;

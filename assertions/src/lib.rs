@@ -2,13 +2,14 @@
 //!
 //! A scrape is read ([`exposition`]), put on the grid of rule time ([`grid`]) into a [`store`]; rules ([`rule`], [`promql`])
 //! are evaluated on it ([`engine`]); alerts are routed ([`route`], [`notify`]); and the [`verdict`] holds what happened against
-//! what was expected. [`slo`] and [`threshold`] judge what clients saw.
+//! what was expected. [`check`] finds what is wrong with rules, routes and dashboards before anything runs. [`slo`] and [`threshold`] judge what clients saw.
 //!
 //! Pure: no I/O, no clock, no async, no randomness. Every time is an argument, in rule time ([`time::Millis`]).
 
 pub mod alert;
 pub mod alertmanager;
 pub mod bounds;
+pub mod check;
 pub mod engine;
 pub mod exit;
 pub mod exposition;

@@ -105,7 +105,7 @@ pub fn threshold(expr: &Expr) -> Option<f64> {
 }
 
 /// The value of an expression of numbers only.
-pub(super) fn constant(expr: &Expr) -> Option<f64> {
+pub(crate) fn constant(expr: &Expr) -> Option<f64> {
     match expr {
         Expr::Number(number, _) => Some(*number),
         Expr::Negate(inner, _) => constant(inner).map(|value| -value),

@@ -1,5 +1,6 @@
 //! The command line. One file a subcommand; each gives an exit code.
 
+mod check;
 mod explain;
 mod run;
 
@@ -24,6 +25,8 @@ enum Command {
     Run(run::Arguments),
     /// Print every value in force and where it comes from; start nothing
     Explain(ScenarioArguments),
+    /// Find what is wrong with rules, routes, tests and dashboards; start nothing
+    Check(Box<check::Arguments>),
     /// Print the JSON Schema of scenario files, for editors
     Schema {
         /// The schema of result.json instead
@@ -75,6 +78,7 @@ pub fn main(cli: Cli) -> u8 {
     match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Schema { result: false } => print(&format!("{:#}\n", scenarios::keys::json_schema())),
         Command::Schema { result: true } => print(&format!("{}\n", reports::json::schema())),
         Command::Doctor { clients } => doctor(clients),

@@ -1,0 +1,250 @@
+//! Rule files as the checks see them: every rule by itself, so that one that cannot be read hides none of the others.
+//!
+//! What makes a file invalid is told by the reader that a run uses ([`crate::rule`]); here is only where things stand.
+
+use super::lints::{self, Level};
+use super::{Finding, Report, Settings, language};
+use crate::alertmanager::duration;
+use crate::promql::ast::{Dialect, Expr};
+use crate::promql::parse::{ParseError, parse};
+use crate::rule;
+use scenarios::problem::{Problem, Severity};
+use scenarios::span::{Source, Span};
+use scenarios::yaml::{self, Node};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A rule file.
+pub(super) struct RuleFile {
+    pub(super) groups: Vec<GroupView>,
+}
+
+/// A group of rules.
+pub(super) struct GroupView {
+    pub(super) interval: Option<(Duration, Span)>,
+    pub(super) item: Range<usize>,
+    pub(super) rules: Vec<RuleView>,
+}
+
+/// A rule, as far as it can be read.
+pub(super) struct RuleView {
+    pub(super) name: String,
+    pub(super) name_span: Span,
+    pub(super) is_alert: bool,
+    /// Bytes of the whole rule.
+    pub(super) item: Range<usize>,
+    pub(super) expr: Option<Expression>,
+    /// `for`.
+    pub(super) hold: Duration,
+    pub(super) labels: Vec<Text>,
+    pub(super) annotations: Vec<Text>,
+}
+
+/// An expression and its place in the file.
+pub(super) struct Expression {
+    pub(super) expr: Expr,
+    node: Node,
+}
+
+/// A label's or an annotation's name and text.
+pub(super) struct Text {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) node: Node,
+}
+
+impl Text {
+    /// The place of some bytes of the text.
+    pub(super) fn within(&self, range: Range<usize>) -> Span {
+        self.node.span_within(range)
+    }
+}
+
+impl Expression {
+    /// Reads a node's text. Errors: as the parser's, in the wanted dialect or, where none is, in both.
+    pub(super) fn read(node: &Node, settings: &Settings) -> Result<Expression, ParseError> {
+        let text = node.text().unwrap_or_default();
+        let first = settings.dialect.unwrap_or(Dialect::V2);
+        let read = match (parse(text, first.into()), settings.dialect) {
+            (Err(error), None) => parse(text, Dialect::V3.into()).map_err(|_| error),
+            (read, _) => read,
+        };
+        read.map(|expr| Expression { expr, node: node.clone() })
+    }
+
+    /// The place of a part of it.
+    pub(super) fn place(&self, part: &Expr) -> Span {
+        self.node.span_within(part.span().range())
+    }
+
+    /// The place of a piece of it that is no expression of its own: a window, a condition.
+    pub(super) fn piece(&self, span: crate::promql::ast::Span) -> Span {
+        self.node.span_within(span.range())
+    }
+
+    /// The place of its first line.
+    pub(super) fn whole(&self) -> Span {
+        let text = self.node.text().unwrap_or_default();
+        let start = text.len() - text.trim_start().len();
+        let first = text.trim().lines().next().unwrap_or_default();
+        self.node.span_within(start..start + first.trim_end().len())
+    }
+}
+
+impl RuleView {
+    /// Where findings of this rule go.
+    pub(super) fn report<'f>(&self, findings: &'f mut Vec<Finding>) -> Report<'f> {
+        Report { findings, item: Some(self.item.clone()) }
+    }
+
+    /// A label's text, if it is the same for every alert.
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
+        let found = self.labels.iter().find(|label| label.name == name)?;
+        (!found.text.contains("{{")).then_some(found.text.as_str())
+    }
+
+    /// Name, summary and description in lower case: what people are told.
+    pub(super) fn words(&self) -> String {
+        let texts = self.annotations.iter().map(|annotation| annotation.text.as_str());
+        let all: Vec<&str> = std::iter::once(self.name.as_str()).chain(texts).collect();
+        all.join(" ").to_lowercase()
+    }
+}
+
+/// Bytes from the start of a node to the end of the last thing in it; what follows, comments too, is not part of it.
+pub(super) fn extent(node: &Node) -> Range<usize> {
+    let ends = node.entries().map(|(key, value)| key.span.end.max(extent(value).end));
+    let items = node.items().iter().map(|item| extent(item).end);
+    let text = node.span.text();
+    let own = match node.text() {
+        Some(_) => node.span.start + text.trim_end().len(),
+        None => node.span.start,
+    };
+    node.span.start..ends.chain(items).max().unwrap_or(own).max(own)
+}
+
+/// Reads a file; what is wrong with it becomes findings.
+pub(super) fn read(source: &Arc<Source>, settings: &Settings, findings: &mut Vec<Finding>) -> RuleFile {
+    let tree = match yaml::parse(source.clone()) {
+        Ok(tree) => tree,
+        Err(problems) => {
+            let mut report = Report { findings, item: None };
+            problems.into_iter().for_each(|problem| report.adopt(&lints::RULE_INVALID, problem));
+            return RuleFile { groups: Vec::new() };
+        }
+    };
+    let list = |node: Option<&Node>| node.map(Node::items).unwrap_or_default().to_vec();
+    let mut groups = Vec::new();
+    for node in list(tree.get("groups")) {
+        let shared = texts(node.get("labels"));
+        let rules = list(node.get("rules"));
+        let rules = rules.iter().filter_map(|rule| view(rule, &shared, settings, findings)).collect();
+        let interval = node.get("interval");
+        let interval = interval.and_then(|node| Some((duration::parse(node.text()?)?, node.head())));
+        groups.push(GroupView { interval, item: head_of(&node), rules });
+    }
+    let file = RuleFile { groups };
+    adopt_problems(source, &tree, settings, &file, findings);
+    file
+}
+
+/// A group's own lines, down to its rules.
+fn head_of(node: &Node) -> Range<usize> {
+    let rules = node.get("rules").map_or(node.span.end, |rules| rules.span.start);
+    node.span.start..rules.max(node.span.start)
+}
+
+fn texts(node: Option<&Node>) -> Vec<Text> {
+    let entries = node.map(Node::entries).into_iter().flatten();
+    let text = |(key, value): &(yaml::Key, Node)| {
+        let text = value.text()?.to_owned();
+        Some(Text { name: key.text.clone(), text, node: value.clone() })
+    };
+    entries.filter_map(text).collect()
+}
+
+/// A rule; `None` if it has no name.
+fn view(node: &Node, shared: &[Text], settings: &Settings, findings: &mut Vec<Finding>) -> Option<RuleView> {
+    let alert = node.get("alert").filter(|name| !name.is_null());
+    let name = alert.or_else(|| node.get("record"))?;
+    let item = extent(node);
+    let time = |key: &str| node.get(key).and_then(Node::text).and_then(duration::parse).unwrap_or_default();
+    let mut labels = texts(node.get("labels"));
+    for label in shared {
+        if !labels.iter().any(|own| own.name == label.name) {
+            labels.push(Text {
+                name: label.name.clone(),
+                text: label.text.clone(),
+                node: label.node.clone(),
+            });
+        }
+    }
+    let mut report = Report { findings, item: Some(item.clone()) };
+    let expr = node.get("expr").filter(|expr| expr.text().is_some() && !expr.is_null());
+    let expr = expr.and_then(|expr| match Expression::read(expr, settings) {
+        Ok(read) => {
+            language::only_of(expr, settings, &mut report);
+            Some(read)
+        }
+        Err(error) => {
+            language::refused(expr, &error, settings, &mut report);
+            None
+        }
+    });
+    Some(RuleView {
+        name: name.text()?.to_owned(),
+        name_span: name.head(),
+        is_alert: alert.is_some(),
+        item,
+        expr,
+        hold: time("for"),
+        labels,
+        annotations: texts(node.get("annotations")),
+    })
+}
+
+/// What the reader of a run says of the file, without what is told already: expressions that cannot be read.
+fn adopt_problems(
+    source: &Arc<Source>,
+    tree: &Node,
+    settings: &Settings,
+    file: &RuleFile,
+    findings: &mut Vec<Finding>,
+) {
+    let dialect = settings.dialect.unwrap_or(Dialect::V2);
+    let problems = match rule::load(std::slice::from_ref(source), dialect.into()) {
+        Ok(loaded) => loaded.warnings,
+        Err(problems) => problems,
+    };
+    let rules = tree.get("groups").map(Node::items).unwrap_or_default();
+    let rules = rules.iter().flat_map(|group| group.get("rules").map(Node::items).unwrap_or_default());
+    let texts: Vec<Span> = rules.filter_map(|rule| rule.get("expr")).map(|expr| expr.span.clone()).collect();
+    let items = || file.groups.iter().flat_map(|group| group.rules.iter().map(|rule| rule.item.clone()));
+    for problem in problems {
+        let start = problem.span.as_ref().map_or(0, |span| span.start);
+        let of_expression = texts.iter().any(|text| text.start <= start && start < text.end);
+        if of_expression && !is_about_kind(&problem) {
+            continue;
+        }
+        let item = items().find(|item| item.contains(&start));
+        let (level, lint) = weigh(&problem);
+        let problem = if level == Level::Error { problem } else { problem.warning() };
+        Report { findings: &mut *findings, item }.push(level, lint, problem);
+    }
+}
+
+/// What Prometheus can do and a run cannot is no fault of the rules.
+fn weigh(problem: &Problem) -> (Level, &'static lints::Lint) {
+    match problem.severity {
+        _ if problem.summary.ends_with("is not supported") => (Level::Note, &lints::TEMPLATE),
+        _ if problem.summary.contains("template") => (Level::Warning, &lints::TEMPLATE),
+        Severity::Error => (Level::Error, &lints::RULE_INVALID),
+        Severity::Warning => (Level::Warning, &lints::TEMPLATE),
+    }
+}
+
+/// An expression that can be read and gives what no rule can use.
+fn is_about_kind(problem: &Problem) -> bool {
+    problem.summary.starts_with("the expression gives")
+}

@@ -1,0 +1,406 @@
+//! Questions about an expression's tree that several checks ask.
+//!
+//! It knows no file and no finding. What a node is, who stands above it, which labels its elements can have, and its text
+//! without what two alerts may differ in.
+
+use crate::promql::ast::{
+    Aggregate, AggregateOperator, Arithmetic, Binary, Cardinality, Comparison, Expr, Grouping, Kind,
+    MatchLabels, Operator, Selector, SetOperator,
+};
+use crate::promql::function::{Function, OtherFunction, RangeFunction};
+use crate::promql::selection;
+use std::collections::BTreeSet;
+
+/// A node and the nodes above it, the root first.
+pub(super) struct Visit<'e> {
+    pub(super) node: &'e Expr,
+    pub(super) above: Vec<&'e Expr>,
+}
+
+impl<'e> Visit<'e> {
+    /// The nearest node above.
+    pub(super) fn parent(&self) -> Option<&'e Expr> {
+        self.above.last().copied()
+    }
+}
+
+/// All nodes, parents before children.
+pub(super) fn visits(root: &Expr) -> Vec<Visit<'_>> {
+    let mut found = Vec::new();
+    gather(root, &mut Vec::new(), &mut found);
+    found
+}
+
+fn gather<'e>(node: &'e Expr, above: &mut Vec<&'e Expr>, found: &mut Vec<Visit<'e>>) {
+    found.push(Visit { node, above: above.clone() });
+    above.push(node);
+    node.children().into_iter().for_each(|child| gather(child, above, found));
+    above.pop();
+}
+
+/// A call's function and arguments.
+pub(super) fn call(expr: &Expr) -> Option<(Function, &[Expr])> {
+    match expr {
+        Expr::Call(call) => Some((call.function, &call.arguments)),
+        _ => None,
+    }
+}
+
+/// A function over a window, and its arguments.
+pub(super) fn range_call(expr: &Expr) -> Option<(RangeFunction, &[Expr])> {
+    match call(expr)? {
+        (Function::Range(function), arguments) => Some((function, arguments)),
+        _ => None,
+    }
+}
+
+/// Whether it is a call of this function.
+pub(super) fn is_call(expr: &Expr, wanted: OtherFunction) -> bool {
+    matches!(call(expr), Some((Function::Other(found), _)) if found == wanted)
+}
+
+/// The number that it always is.
+pub(super) fn number(expr: &Expr) -> Option<f64> {
+    selection::constant(expr)
+}
+
+/// A range selector and its window, ms.
+pub(super) fn range(expr: &Expr) -> Option<(&Selector, i64)> {
+    match expr {
+        Expr::Range { selector, range, .. } => Some((selector, *range)),
+        _ => None,
+    }
+}
+
+/// The selector of a node that is one, with or without a window.
+pub(super) fn selector(expr: &Expr) -> Option<&Selector> {
+    match expr {
+        Expr::Selector(selector) => Some(selector),
+        _ => range(expr).map(|(selector, _)| selector),
+    }
+}
+
+/// All selectors, in the order written.
+pub(super) fn selectors(expr: &Expr) -> Vec<&Selector> {
+    visits(expr).into_iter().filter_map(|visit| selector(visit.node)).collect()
+}
+
+/// The longest window in it, subqueries too, ms.
+pub(super) fn longest_window(expr: &Expr) -> Option<i64> {
+    let of = |visit: Visit<'_>| match visit.node {
+        Expr::Subquery(subquery) => Some(subquery.range),
+        node => range(node).map(|(_, window)| window),
+    };
+    visits(expr).into_iter().filter_map(of).max()
+}
+
+/// Whether a node of that kind is in it.
+pub(super) fn any(expr: &Expr, wanted: impl Fn(&Expr) -> bool) -> bool {
+    visits(expr).iter().any(|visit| wanted(visit.node))
+}
+
+/// Whether it is `absent` or `absent_over_time`, or has one inside.
+pub(super) fn asserts_absence(expr: &Expr) -> bool {
+    selection::asserts_absence(expr)
+}
+
+/// A comparison of a vector with a number, read so that the vector stands left.
+#[derive(Clone, Copy)]
+pub(super) struct Limit<'e> {
+    /// The comparison itself.
+    pub(super) node: &'e Expr,
+    /// What is compared.
+    pub(super) value: &'e Expr,
+    /// How, with the value on the left.
+    pub(super) op: Comparison,
+    /// With what, as written.
+    pub(super) bound: &'e Expr,
+    /// With what.
+    pub(super) threshold: f64,
+}
+
+impl Limit<'_> {
+    /// Whether it holds for large values.
+    pub(super) fn is_upper(&self) -> bool {
+        matches!(self.op, Comparison::Greater | Comparison::GreaterOrEqual)
+    }
+
+    /// Whether it holds for small values.
+    pub(super) fn is_lower(&self) -> bool {
+        matches!(self.op, Comparison::Less | Comparison::LessOrEqual)
+    }
+}
+
+/// The limit that this node is.
+pub(super) fn limit(node: &Expr) -> Option<Limit<'_>> {
+    let Expr::Binary(binary) = node else { return None };
+    let Operator::Comparison(op) = binary.op else { return None };
+    if binary.left.kind() == Kind::Vector {
+        let threshold = number(&binary.right)?;
+        return Some(Limit { node, value: &binary.left, op, bound: &binary.right, threshold });
+    }
+    let threshold = number(&binary.left)?;
+    Some(Limit { node, value: &binary.right, op: mirrored(op), bound: &binary.left, threshold })
+}
+
+/// All limits in it.
+pub(super) fn limits(expr: &Expr) -> Vec<Limit<'_>> {
+    visits(expr).into_iter().filter_map(|visit| limit(visit.node)).collect()
+}
+
+/// The limits that decide whether the alert's own elements are there: those joined by `and`, `or`, and left of `unless`.
+pub(super) fn deciding_limits(expr: &Expr) -> Vec<Limit<'_>> {
+    let Expr::Binary(binary) = expr else { return Vec::new() };
+    match binary.op {
+        Operator::Set(SetOperator::Unless) => deciding_limits(&binary.left),
+        Operator::Set(_) => {
+            [deciding_limits(&binary.left), deciding_limits(&binary.right)].into_iter().flatten().collect()
+        }
+        _ => limit(expr).into_iter().collect(),
+    }
+}
+
+/// What is joined by `or`, at the top.
+pub(super) fn alternatives(expr: &Expr) -> Vec<&Expr> {
+    match expr {
+        Expr::Binary(binary) if binary.op == Operator::Set(SetOperator::Or) => {
+            [alternatives(&binary.left), alternatives(&binary.right)].into_iter().flatten().collect()
+        }
+        _ => vec![expr],
+    }
+}
+
+fn mirrored(op: Comparison) -> Comparison {
+    match op {
+        Comparison::Less => Comparison::Greater,
+        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+        Comparison::Greater => Comparison::Less,
+        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+        same => same,
+    }
+}
+
+/// The sides of a quotient of two vectors.
+pub(super) fn quotient(expr: &Expr) -> Option<(&Expr, &Expr)> {
+    match expr {
+        Expr::Binary(binary) if binary.op == Operator::Arithmetic(Arithmetic::Divide) => {
+            let both = binary.left.kind() == Kind::Vector && binary.right.kind() == Kind::Vector;
+            both.then_some((&binary.left, &binary.right))
+        }
+        _ => None,
+    }
+}
+
+/// The vector behind factors, divisors and differences with numbers: of `100 * (1 - x)`, `x`.
+pub(super) fn without_constants(expr: &Expr) -> &Expr {
+    let Expr::Binary(binary) = expr else { return expr };
+    if !matches!(binary.op, Operator::Arithmetic(_)) {
+        return expr;
+    }
+    match (number(&binary.left), number(&binary.right)) {
+        (Some(_), None) => without_constants(&binary.right),
+        (None, Some(_)) => without_constants(&binary.left),
+        _ => expr,
+    }
+}
+
+/// Labels that the elements of an expression can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LabelSet {
+    /// These at most.
+    Only(BTreeSet<String>),
+    /// Any but these.
+    AllBut(BTreeSet<String>),
+}
+
+impl LabelSet {
+    /// Whether an element can have it.
+    pub(super) fn may_have(&self, label: &str) -> bool {
+        match self {
+            LabelSet::Only(labels) => labels.contains(label),
+            LabelSet::AllBut(labels) => !labels.contains(label),
+        }
+    }
+
+    fn keep(self, kept: &BTreeSet<String>) -> LabelSet {
+        LabelSet::Only(kept.iter().filter(|label| self.may_have(label)).cloned().collect())
+    }
+
+    fn drop(self, dropped: &BTreeSet<String>) -> LabelSet {
+        match self {
+            LabelSet::Only(labels) => LabelSet::Only(labels.difference(dropped).cloned().collect()),
+            LabelSet::AllBut(labels) => LabelSet::AllBut(labels.union(dropped).cloned().collect()),
+        }
+    }
+
+    fn add(self, added: &BTreeSet<String>) -> LabelSet {
+        match self {
+            LabelSet::Only(labels) => LabelSet::Only(labels.union(added).cloned().collect()),
+            LabelSet::AllBut(labels) => LabelSet::AllBut(labels.difference(added).cloned().collect()),
+        }
+    }
+
+    fn or(self, other: LabelSet) -> LabelSet {
+        match (self, other) {
+            (LabelSet::Only(left), LabelSet::Only(right)) => LabelSet::Only(&left | &right),
+            (LabelSet::AllBut(left), LabelSet::AllBut(right)) => LabelSet::AllBut(&left & &right),
+            (LabelSet::AllBut(but), LabelSet::Only(has)) | (LabelSet::Only(has), LabelSet::AllBut(but)) => {
+                LabelSet::AllBut(&but - &has)
+            }
+        }
+    }
+
+    fn none() -> LabelSet {
+        LabelSet::Only(BTreeSet::new())
+    }
+
+    fn any() -> LabelSet {
+        LabelSet::AllBut(BTreeSet::new())
+    }
+}
+
+fn set<T: AsRef<str>>(labels: &[T]) -> BTreeSet<String> {
+    labels.iter().map(|label| label.as_ref().to_owned()).collect()
+}
+
+/// The labels that the elements of an expression can have.
+pub(super) fn labels(expr: &Expr) -> LabelSet {
+    if let Some((function, arguments)) = call(expr) {
+        return labels_of_call(function, arguments);
+    }
+    match expr {
+        Expr::Aggregate(aggregate) => labels_of_aggregate(aggregate),
+        Expr::Binary(binary) => labels_of_binary(binary),
+        Expr::Subquery(subquery) => labels(&subquery.expr),
+        _ => match (selector(expr), expr.children().first()) {
+            (Some(_), _) => LabelSet::any(),
+            (None, Some(inner)) => labels(inner),
+            (None, None) => LabelSet::none(),
+        },
+    }
+}
+
+fn labels_of_call(function: Function, arguments: &[Expr]) -> LabelSet {
+    use OtherFunction as O;
+    let of = |index: usize| arguments.get(index).map_or(LabelSet::none(), labels);
+    match function {
+        Function::Other(O::Absent | O::AbsentOverTime) => {
+            let equal = arguments.first().map(selectors).unwrap_or_default();
+            let names = equal.iter().flat_map(|selector| &selector.matchers);
+            LabelSet::Only(names.map(|matcher| matcher.name.to_string()).collect())
+        }
+        Function::Other(O::Scalar | O::Vector | O::Time | O::Pi) => LabelSet::none(),
+        Function::Other(O::HistogramQuantile) => of(1).drop(&set(&["le"])),
+        Function::Other(O::LabelReplace | O::LabelJoin) => match arguments.get(1) {
+            Some(Expr::Text(name, ..)) => of(0).add(&set(&[name])),
+            _ => LabelSet::any(),
+        },
+        _ => {
+            let vectors = || arguments.iter().filter(|a| matches!(a.kind(), Kind::Vector | Kind::Matrix));
+            vectors().next().map_or(LabelSet::none(), labels)
+        }
+    }
+}
+
+fn labels_of_aggregate(aggregate: &Aggregate) -> LabelSet {
+    use AggregateOperator as A;
+    let inner = labels(&aggregate.expr);
+    if matches!(aggregate.op, A::Topk | A::Bottomk) {
+        return inner;
+    }
+    let kept = match &aggregate.grouping {
+        Grouping::By(by) => inner.keep(&set(by)),
+        Grouping::Without(without) => inner.drop(&set(without)),
+    };
+    match (&aggregate.op, &aggregate.parameter) {
+        (A::CountValues, Some(Expr::Text(name, ..))) => kept.add(&set(&[name])),
+        _ => kept,
+    }
+}
+
+fn labels_of_binary(binary: &Binary) -> LabelSet {
+    let (left, right) = (labels(&binary.left), labels(&binary.right));
+    match (binary.left.kind(), binary.right.kind()) {
+        (Kind::Scalar, _) => return right,
+        (_, Kind::Scalar) => return left,
+        _ => {}
+    }
+    match (binary.op, &binary.matching.cardinality) {
+        (Operator::Set(SetOperator::Or), _) => left.or(right),
+        (Operator::Set(_), _) => left,
+        (_, Cardinality::ManyToOne(included)) => left.add(&set(included)),
+        (_, Cardinality::OneToMany(included)) => right.add(&set(included)),
+        (_, Cardinality::OneToOne) => match &binary.matching.labels {
+            MatchLabels::On(on) => left.keep(&set(on)),
+            MatchLabels::Ignoring(ignored) => left.drop(&set(ignored)),
+        },
+    }
+}
+
+/// An expression as text: equal for equal meaning as written, whatever the white space and parentheses.
+pub(super) fn text(expr: &Expr) -> String {
+    written(expr, false)
+}
+
+/// [`text`] with a `?` for each number that something is compared with.
+pub(super) fn shape(expr: &Expr) -> String {
+    written(expr, true)
+}
+
+fn written(expr: &Expr, open: bool) -> String {
+    let list = |items: &[Expr]| items.iter().map(|item| written(item, open)).collect::<Vec<_>>().join(", ");
+    if let Some((function, arguments)) = call(expr) {
+        return format!("{}({})", function.name().unwrap_or_default(), list(arguments));
+    }
+    if let Some(value) = number(expr) {
+        return value.to_string();
+    }
+    match expr {
+        Expr::Binary(binary) => {
+            let side = |side: &Expr| match binary.op {
+                Operator::Comparison(_) if open && number(side).is_some() => "?".to_owned(),
+                _ => written(side, open),
+            };
+            let (op, matching) = (binary.op, &binary.matching);
+            let labels = match (&matching.labels, &matching.cardinality) {
+                (MatchLabels::Ignoring(none), Cardinality::OneToOne) if none.is_empty() => String::new(),
+                (labels, cardinality) => format!(" {labels:?} {cardinality:?}"),
+            };
+            let bool = if binary.returns_bool { " bool" } else { "" };
+            format!("({} {op:?}{bool}{labels} {})", side(&binary.left), side(&binary.right))
+        }
+        Expr::Aggregate(aggregate) => {
+            let parameter = aggregate.parameter.as_ref().map(|parameter| written(parameter, open) + ", ");
+            let (op, grouping) = (aggregate.op, grouping_text(&aggregate.grouping));
+            format!("{op:?} {grouping}({}{})", parameter.unwrap_or_default(), written(&aggregate.expr, open))
+        }
+        Expr::Subquery(subquery) => {
+            let (range, step, time) = (subquery.range, subquery.step, subquery.time);
+            format!("({})[{range}:{step:?}] {time:?}", written(&subquery.expr, open))
+        }
+        Expr::Text(text, ..) => format!("{text:?}"),
+        _ => match (selector(expr), expr.children().first()) {
+            (Some(selector), _) => {
+                let window = range(expr).map(|(_, window)| format!("[{window}]")).unwrap_or_default();
+                format!("{}{window} {:?}", selector_text(selector), selector.time)
+            }
+            (None, Some(inner)) => format!("-({})", written(inner, open)),
+            (None, None) => String::new(),
+        },
+    }
+}
+
+/// A selector with its matchers in the order of their names.
+pub(super) fn selector_text(selector: &Selector) -> String {
+    let mut matchers: Vec<String> = selector.matchers.iter().map(ToString::to_string).collect();
+    matchers.sort();
+    format!("{}{{{}}}", selector.name.as_deref().unwrap_or_default(), matchers.join(", "))
+}
+
+fn grouping_text(grouping: &Grouping) -> String {
+    let (word, labels) = match grouping {
+        Grouping::By(labels) => ("by", labels),
+        Grouping::Without(labels) => ("without", labels),
+    };
+    format!("{word} {:?}", set(labels))
+}
