@@ -209,7 +209,10 @@ impl Parser<'_> {
         if let Some(hint) = foreign::function(&lower) {
             return error.hint(hint);
         }
-        match nearest(&lower, function::names().chain(AggregateOperator::ALL.map(AggregateOperator::name))) {
+        // A misspelt keyword before a list of labels looks like a call.
+        const KEYWORDS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
+        let aggregations = AggregateOperator::ALL.map(AggregateOperator::name);
+        match nearest(&lower, function::names().chain(aggregations).chain(KEYWORDS)) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
         }

@@ -4,6 +4,7 @@ use super::{Operand, ParseError, Parsed, Parser, foreign};
 use crate::promql::ast::Expr;
 use crate::promql::lex::{Flaw, Token, TokenKind};
 use crate::promql::literal;
+use scenarios::problem::nearest;
 
 /// What comes after a name or literal without making it another kind of operand.
 pub(super) fn plain(expr: Expr) -> Operand {
@@ -197,9 +198,20 @@ impl Parser<'_> {
             (TokenKind::LeftBrace, _) => {
                 error.hint("matchers go into one pair of braces, before range and modifiers")
             }
+            (TokenKind::Word, _) => match keyword_near(self.piece(token)) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint("an operator is missing between two expressions"),
+            },
             _ => error.hint("an operator is missing between two expressions"),
         }
     }
+}
+
+/// The keyword that a word behind an expression was probably meant for.
+fn keyword_near(word: &str) -> Option<&'static str> {
+    const KEYWORDS: [&str; 7] = ["by", "without", "and", "or", "unless", "offset", "atan2"];
+    // Two letters are near to too much.
+    if word.len() < 3 { None } else { nearest(&word.to_ascii_lowercase(), KEYWORDS) }
 }
 
 /// The text, cut where nobody reads on.

@@ -40,7 +40,6 @@ fn errors_point_at_the_trouble() {
     check("", "the expression is empty", "");
     check(" # nothing", "the expression is empty", "");
     check("sum(x", "`(` is never closed", "(");
-    check("(x", "`(` is never closed", "(");
     check("sum(", "`(` is never closed", "(");
     check("x{a=\"b\"", "`{` is never closed", "{");
     check("x[5m", "`[` is never closed", "[");
@@ -49,7 +48,6 @@ fn errors_point_at_the_trouble() {
     check("sum(x]", "`]` closes nothing", "]");
     check("x{a=\"b}", "the string does not end", "\"b}");
     check("x >", "nothing follows `>`", ">");
-    check("x and", "nothing follows `and`", "and");
     check("x > bool", "nothing follows `>`", ">");
     check("-", "nothing follows `-`", "-");
     check("x offset", "nothing follows `offset`", "offset");
@@ -156,6 +154,10 @@ fn other_languages_are_named() {
     check_hint("SELECT mean(x)", "this is SQL or InfluxQL; a rule of Prometheus takes PromQL only");
     check_hint("x > “a”", "write straight quotes, `\"`");
     check_hint("agv(x)", "did you mean `avg`?");
+    check_hint("x / ignorng(a) y", "did you mean `ignoring`?");
+    check_hint("sum(x) witout (a)", "did you mean `without`?");
+    check_hint("x unles y", "did you mean `unless`?");
+    check_hint("x y", "an operator is missing between two expressions");
     check_hint("Rate(x[5m])", "did you mean `rate`?");
     check_hint("x[5]", "write `5s`, `5m` or `5h`");
     check_hint("x + 5m", "write the seconds: `300`");
