@@ -7,6 +7,7 @@ use crate::alert::{Alert, AlertStates, Annotations, Seen, SentAlert, State, Timi
 use crate::labels::Labels;
 use crate::promql::ast::{Dialect, Expr};
 use crate::promql::eval::{Element, EvalError, Query, Settings};
+use crate::promql::parse::parse;
 use crate::promql::selection;
 use crate::rule::{AlertRule, Group, Rule, RuleKind, RuleSet};
 use crate::series::stale_marker;
@@ -33,6 +34,8 @@ pub struct EngineSettings {
     pub resend_delay: Duration,
     /// Labels added to every alert sent.
     pub external_labels: Labels,
+    /// Where people reach this Prometheus: `$externalURL` of templates.
+    pub external_url: String,
 }
 
 impl Default for EngineSettings {
@@ -42,6 +45,7 @@ impl Default for EngineSettings {
             evaluation_interval: Duration::from_secs(60),
             resend_delay: Duration::from_secs(60),
             external_labels: Labels::default(),
+            external_url: String::new(),
         }
     }
 }
@@ -94,7 +98,10 @@ struct RuleState {
 impl Engine {
     /// An engine in which no alert is active yet.
     pub fn new(rules: RuleSet, settings: EngineSettings) -> Engine {
-        let states = rules.rules().map(RuleState::of).collect();
+        // Groups may stand in another order than that in which their rules are counted.
+        let mut by_index: Vec<&Rule> = rules.rules().collect();
+        by_index.sort_by_key(|rule| rule.index);
+        let states = by_index.into_iter().map(RuleState::of).collect();
         Engine { rules, settings, states }
     }
 
@@ -115,7 +122,8 @@ impl Engine {
     pub fn conditions(&self, store: &Store, at: Millis) -> Vec<String> {
         let mut names = Vec::new();
         for group in &self.rules.groups {
-            let run = GroupRun { settings: &self.settings, group, interval: self.interval(group), at };
+            let run =
+                GroupRun { settings: &self.settings, group, interval: self.interval(group), at, now: at };
             let query = run.query(store);
             let holds =
                 |rule: &&Rule| query.elements(&rule.expr, at).is_ok_and(|elements| !elements.is_empty());
@@ -144,7 +152,7 @@ impl Engine {
     pub fn lay_history(&mut self, store: &mut Store, length: Duration, until: Millis) {
         for group in &self.rules.groups {
             let interval = self.interval(group);
-            let run = GroupRun { settings: &self.settings, group, interval, at: until };
+            let run = GroupRun { settings: &self.settings, group, interval, at: until, now: until };
             for rule in &group.rules {
                 let RuleKind::Record(name) = &rule.kind else { continue };
                 // A rule that cannot be evaluated has no past; its first evaluation says why.
@@ -166,14 +174,28 @@ impl Engine {
     ///
     /// Every sample stamped `at` or earlier must be in the store before.
     pub fn evaluate(&mut self, store: &mut Store, at: Millis) -> Evaluation {
+        self.evaluate_groups(store, at, |interval| at.0.rem_euclid(millis(interval)) == 0)
+    }
+
+    /// Evaluates all groups at `at`, whatever their intervals, as rule unit tests do; otherwise as [`Engine::evaluate`].
+    pub fn evaluate_all(&mut self, store: &mut Store, at: Millis) -> Evaluation {
+        self.evaluate_groups(store, at, |_| true)
+    }
+
+    fn evaluate_groups(
+        &mut self,
+        store: &mut Store,
+        now: Millis,
+        is_due: impl Fn(Duration) -> bool,
+    ) -> Evaluation {
         let mut evaluation = Evaluation::default();
         for group in &self.rules.groups {
             let interval = self.interval(group);
-            if at.0.rem_euclid(millis(interval)) != 0 {
+            if !is_due(interval) {
                 continue;
             }
             let settings = &self.settings;
-            let run = GroupRun { settings, group, interval, at: at.before(group.query_offset) };
+            let run = GroupRun { settings, group, interval, at: now.before(group.query_offset), now };
             for rule in &group.rules {
                 run.rule(rule, &mut self.states[rule.index], store, &mut evaluation);
             }
@@ -201,7 +223,10 @@ struct GroupRun<'e> {
     settings: &'e EngineSettings,
     group: &'e Group,
     interval: Duration,
+    /// The moment that is asked about, and that samples are stamped with.
     at: Millis,
+    /// The evaluation's own moment, later by the group's `query_offset`: the alerts' clock.
+    now: Millis,
 }
 
 /// A sample that a rule writes.
@@ -220,14 +245,14 @@ impl GroupRun<'_> {
                 let external = &self.settings.external_labels;
                 evaluation.sends.extend(alerts.sends(
                     rule.index,
-                    self.at,
+                    self.now,
                     self.interval,
                     self.settings.resend_delay,
                     external,
                 ));
             }
             Err(reason) => evaluation.errors.push(RuleError {
-                at: self.at,
+                at: self.now,
                 rule: rule.index,
                 name: rule.name().value.clone(),
                 reason,
@@ -246,13 +271,12 @@ impl GroupRun<'_> {
 
     fn record(&self, rule: &Rule, name: &str, store: &Store) -> Result<Vec<Written>, String> {
         let elements = self.elements(rule, store)?;
-        let no_labels = Labels::default();
         let mut samples: BTreeMap<Labels, f64> = BTreeMap::new();
         for element in elements {
             let mut labels = element.labels.with(METRIC_NAME, name);
-            let facts = Facts { value: element.value, labels: &no_labels, external_labels: &no_labels };
             for (label, template) in &rule.labels {
-                labels = labels.with(label, &template.fill(&facts));
+                // A recording rule's labels are no templates.
+                labels = labels.with(label, template.text());
             }
             if samples.insert(labels.clone(), element.value).is_some() {
                 return Err(format!(
@@ -284,7 +308,7 @@ impl GroupRun<'_> {
         let mut identities = BTreeSet::new();
         let mut seen = Vec::with_capacity(elements.len());
         for element in elements {
-            let found = self.seen(rule, alert, element);
+            let found = self.seen(rule, alert, element, store);
             if !identities.insert(found.labels.clone()) {
                 return Err(format!("two elements make the same alert {}", found.labels));
             }
@@ -298,15 +322,22 @@ impl GroupRun<'_> {
         };
         let RuleState { alerts, bare, ends_with_data, .. } = state;
         let why_gone = |gone: &Alert| self.why_gone(gone, bare.as_ref(), *ends_with_data, store);
-        let events = alerts.step(timing, self.at, seen, why_gone).map_err(|over| over.to_string())?;
+        let events = alerts.step(timing, self.now, seen, why_gone).map_err(|over| over.to_string())?;
         evaluation.events.extend(events);
         Ok(alerts.active().flat_map(alert_series).collect())
     }
 
-    fn seen(&self, rule: &Rule, alert: &AlertRule, element: Element) -> Seen {
-        let external_labels = &self.settings.external_labels;
+    fn seen(&self, rule: &Rule, alert: &AlertRule, element: Element, store: &Store) -> Seen {
         let own = element.labels.filter(|name| name != METRIC_NAME);
-        let facts = Facts { value: element.value, labels: &element.labels, external_labels };
+        let facts = Facts {
+            alert: &alert.name.value,
+            value: element.value,
+            labels: &element.labels,
+            external_labels: &self.settings.external_labels,
+            external_url: &self.settings.external_url,
+            now: self.now,
+            query: &|text| self.asked_by_template(text, store),
+        };
         let filled = |template: &Template| template.fill(&facts);
         let added = rule.labels.iter().map(|(name, template)| (name.clone(), filled(template)));
         let name = ("alertname".to_string(), alert.name.value.clone());
@@ -315,6 +346,14 @@ impl GroupRun<'_> {
         let annotations: Annotations =
             Arc::new(alert.annotations.iter().map(|(name, text)| (name.clone(), filled(text))).collect());
         Seen { labels, element: own, annotations, value: element.value }
+    }
+
+    /// The answer to a query inside a template; it is asked at the evaluation's own moment.
+    fn asked_by_template(&self, text: &str, store: &Store) -> Result<Vec<(Labels, f64)>, String> {
+        let expr = parse(text, self.settings.dialect.into()).map_err(|error| error.to_string())?;
+        let query = Query::instant(store, self.query(store).settings, self.now);
+        let elements = query.elements(&expr, self.now).map_err(|error| error.to_string())?;
+        Ok(elements.into_iter().map(|element| (element.labels, element.value)).collect())
     }
 
     /// Whether the condition ended or its data vanished: asks the expression without its comparisons.

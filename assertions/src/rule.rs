@@ -7,15 +7,17 @@ use crate::promql::ast::{Dialect, Expr, Kind};
 use crate::promql::parse::{ParseOptions, parse};
 use crate::promql::selection::{self, Windows};
 use crate::template::Template;
-use scenarios::problem::{Problem, Severity, nearest};
+use scenarios::problem::{Problem, Severity};
 use scenarios::span::{Source, Spanned};
-use scenarios::yaml::{self, Key, Node};
+use scenarios::yaml::{self, Node};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub mod doubts;
 mod fields;
+
+pub(crate) use fields::{check_keys, duration};
 
 /// The rules of one or more files, in order.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +92,18 @@ pub struct Loaded {
 /// Errors: all problems of all files, warnings among them, at least one an error. Files without a single rule are an
 /// error: a drill that judges nothing must not pass.
 pub fn load(sources: &[Arc<Source>], options: ParseOptions) -> Result<Loaded, Vec<Problem>> {
+    match read(sources, options) {
+        Ok(loaded) if loaded.rules.rules().next().is_none() => {
+            let mut problems = loaded.warnings;
+            problems.push(no_rules(sources));
+            Err(problems)
+        }
+        other => other,
+    }
+}
+
+/// Reads rule files, which may have no rules. Errors: as [`load`].
+pub fn read(sources: &[Arc<Source>], options: ParseOptions) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut rules = RuleSet::default();
     for source in sources {
@@ -101,9 +115,6 @@ pub fn load(sources: &[Arc<Source>], options: ParseOptions) -> Result<Loaded, Ve
             }
             Err(found) => problems.extend(found),
         }
-    }
-    if rules.rules().next().is_none() && problems.iter().all(|p| p.severity == Severity::Warning) {
-        problems.push(no_rules(sources));
     }
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
@@ -179,25 +190,12 @@ impl Reader<'_> {
         let Some(entries) = tree.expect_mapping("a map with `groups:`", self.problems) else {
             return Vec::new();
         };
-        self.check_keys(entries, FILE_KEYS, "a rule file");
+        check_keys(entries, FILE_KEYS, "a rule file", self.problems);
         let Some(list) = tree.get("groups").filter(|node| !node.is_null()) else { return Vec::new() };
         let Some(items) = list.expect_sequence("a list of groups", self.problems) else { return Vec::new() };
         let groups: Vec<Group> = items.iter().filter_map(|item| self.group(item)).collect();
         self.check_names(&groups);
         groups
-    }
-
-    fn check_keys(&mut self, entries: &[(Key, Node)], known: &[&str], what: &str) {
-        for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str())) {
-            let mut problem =
-                Problem::error(format!("unknown field `{}` in {what}", key.text), key.span.clone());
-            let hint = match nearest(&key.text, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known: {}", known.join(", ")),
-            };
-            problem = problem.hint(hint);
-            self.problems.push(problem);
-        }
     }
 
     fn check_names(&mut self, groups: &[Group]) {
@@ -217,7 +215,7 @@ impl Reader<'_> {
 
     fn group(&mut self, node: &Node) -> Option<Group> {
         let entries = node.expect_mapping("a group", self.problems)?;
-        self.check_keys(entries, GROUP_KEYS, "a group");
+        check_keys(entries, GROUP_KEYS, "a group", self.problems);
         let name = self.required_text(node, "name", "a group");
         let interval = self.optional_duration(node, "interval");
         let limit = node.get("limit").and_then(|limit| self.limit(limit)).unwrap_or(0);
@@ -233,7 +231,7 @@ impl Reader<'_> {
 
     fn rule(&mut self, node: &Node, shared: &BTreeMap<String, Template>) -> Option<Rule> {
         let entries = node.expect_mapping("a rule", self.problems)?;
-        self.check_keys(entries, RULE_KEYS, "a rule");
+        check_keys(entries, RULE_KEYS, "a rule", self.problems);
         let mut labels = shared.clone();
         labels.extend(self.labels(node));
         let kind = self.rule_kind(node);

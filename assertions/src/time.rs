@@ -9,6 +9,16 @@ use std::time::Duration;
 pub struct Millis(pub i64);
 
 impl Millis {
+    /// Reads seconds since the epoch, perhaps with a fraction, or an RFC 3339 moment such as `2026-01-31T12:00:00Z`.
+    pub fn from_text(text: &str) -> Option<Millis> {
+        if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+            return Some(Millis(moment.as_millisecond()));
+        }
+        let is_decimal = text.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
+        let seconds = text.parse::<f64>().ok().filter(|seconds| is_decimal && seconds.abs() < 1e12)?;
+        Some(Millis((seconds * 1000.0).round() as i64))
+    }
+
     /// The moment `duration` later; saturates at the end of time.
     #[must_use]
     pub fn after(self, duration: Duration) -> Millis {

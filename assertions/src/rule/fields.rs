@@ -2,9 +2,9 @@
 
 use super::Reader;
 use crate::template::Template;
-use scenarios::problem::Problem;
+use scenarios::problem::{Problem, nearest};
 use scenarios::span::Spanned;
-use scenarios::yaml::Node;
+use scenarios::yaml::{Key, Node};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -53,6 +53,23 @@ impl Reader<'_> {
         labels
     }
 
+    /// A text that is filled in, if it is an alert's: in a recording rule braces are text.
+    fn template(&mut self, node: &Node, value: &Node, text: &str) -> Template {
+        if node.get("record").is_some() {
+            return Template::plain(text);
+        }
+        match Template::parse(text, self.options.dialect) {
+            Ok(template) => template,
+            Err(fault) => {
+                let mut problem = Problem::error(fault.summary, value.span_within(fault.range));
+                let refused = "Prometheus does not load the file so".to_string();
+                problem.hint = Some(fault.hint.unwrap_or(refused));
+                self.problems.push(problem);
+                Template::plain(text)
+            }
+        }
+    }
+
     pub(super) fn templates(&mut self, node: &Node, key: &str) -> BTreeMap<String, Template> {
         let Some(map) = node.get(key).filter(|map| !map.is_null()) else { return BTreeMap::new() };
         let wanted = format!("a map of {key}");
@@ -64,25 +81,25 @@ impl Reader<'_> {
                 continue;
             }
             let Some(text) = value.expect_text("text", self.problems) else { continue };
-            let (template, trouble) = Template::parse(text);
-            for (summary, range) in trouble {
-                let problem = Problem::error(summary, value.span_within(range));
-                self.problems.push(match key {
-                    // Labels decide which alert it is and who is told.
-                    "labels" => {
-                        problem.hint("in a label it decides who is told, so the rule cannot be judged")
-                    }
-                    _ => problem.warning().hint("it stays as written; alerts fire as they would"),
-                });
-            }
-            templates.insert(name.text.clone(), template);
+            templates.insert(name.text.clone(), self.template(node, value, text));
         }
         templates
     }
 }
 
+/// Complains of every key that is not known. `what` completes "unknown field ... in".
+pub(crate) fn check_keys(entries: &[(Key, Node)], known: &[&str], what: &str, problems: &mut Vec<Problem>) {
+    for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str())) {
+        let problem = Problem::error(format!("unknown field `{}` in {what}", key.text), key.span.clone());
+        problems.push(problem.hint(match nearest(&key.text, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known: {}", known.join(", ")),
+        }));
+    }
+}
+
 /// A duration as Prometheus writes it: `0`, or numbers with `y w d h m s ms`, larger units first, each once.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, u64); 7] = [
         ("y", 31_536_000_000),
         ("w", 604_800_000),

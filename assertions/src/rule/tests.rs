@@ -76,21 +76,14 @@ fn no_rules_is_an_error() {
 }
 
 #[test]
-fn unsupported_templates_are_warnings() {
+fn templates_that_prometheus_refuses_are_errors() {
     check(
-        "groups: [{name: a, rules: [{alert: A, expr: up, annotations: {a: '{{ range query \"x\" }} {{ $value }}'}}]}]",
+        "groups: [{name: a, rules: [{alert: A, expr: up, labels: {a: '{{ $lables.x }}'}, annotations: {a: '{{ if true }}'}}, {record: b, expr: up, labels: {a: '{{ no template }}'}}]}]",
         &[
-            "1:67 template action `{{ range query \"x\" }}` is not supported | it stays as written; alerts fire as they would",
+            "1:65 unknown variable `$lables` in a template | did you mean `$labels`?",
+            "1:102 `if` has no `{{ end }}` | Prometheus does not load the file so",
         ],
     );
-}
-
-#[test]
-fn an_unsupported_template_in_a_label_is_an_error() {
-    let text = "groups: [{name: a, rules: [{alert: A, expr: up, labels: {a: '{{ if true }}x{{ end }}'}}]}]";
-    let problems = load(&[source(text)], Dialect::V2.into()).unwrap_err();
-    assert_eq!(problems.len(), 2);
-    assert!(problems.iter().all(|problem| problem.severity == Severity::Error));
 }
 
 #[test]

@@ -5,7 +5,7 @@ pub fn go_float(value: f64) -> String {
     special(value).unwrap_or_else(|| shortest(value, 6))
 }
 
-fn special(value: f64) -> Option<String> {
+pub(super) fn special(value: f64) -> Option<String> {
     match value {
         value if value.is_nan() => Some("NaN".into()),
         value if value.is_infinite() => Some(if value > 0.0 { "+Inf" } else { "-Inf" }.into()),
@@ -14,7 +14,7 @@ fn special(value: f64) -> Option<String> {
 }
 
 /// Fewest digits that read back the same; exponent form from 10^`exponent_min` on.
-fn shortest(value: f64, exponent_min: i32) -> String {
+pub(super) fn shortest(value: f64, exponent_min: i32) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -24,13 +24,13 @@ fn shortest(value: f64, exponent_min: i32) -> String {
     format!("{value}")
 }
 
-fn with_exponent(mantissa: &str, exponent: i32) -> String {
+pub(super) fn with_exponent(mantissa: &str, exponent: i32) -> String {
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
 /// `%.4g` and the like: at most `precision` significant digits, no trailing zeros.
-fn significant(value: f64, precision: usize) -> String {
+pub(super) fn significant(value: f64, precision: usize) -> String {
     if let Some(text) = special(value) {
         return text;
     }
@@ -123,93 +123,4 @@ pub(super) fn humanize_duration(seconds: f64) -> String {
 /// A ratio as a percentage.
 pub(super) fn humanize_percentage(ratio: f64) -> String {
     format!("{}%", significant(ratio * 100.0, 4))
-}
-
-/// One number through a format with at most one verb; other verbs stay as Go would complain, readable.
-pub(super) fn print_number(format: &str, value: f64) -> String {
-    print(format, |verb| match verb {
-        Verb { letter: 'f', precision, .. } => {
-            special(value).unwrap_or_else(|| format!("{value:.*}", precision.unwrap_or(6)))
-        }
-        Verb { letter: 'e', precision, .. } => {
-            let text = format!("{value:.*e}", precision.unwrap_or(6));
-            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-            special(value).unwrap_or_else(|| with_exponent(mantissa, exponent.parse().unwrap_or(0)))
-        }
-        Verb { letter: 'g', precision: Some(precision), .. } => significant(value, *precision),
-        Verb { letter: 'g' | 'v', .. } => go_float(value),
-        Verb { letter, .. } => format!("%!{letter}(float64={})", go_float(value)),
-    })
-}
-
-/// One text through a format with at most one verb.
-pub(super) fn print_text(format: &str, text: &str) -> String {
-    print(format, |verb| match verb.letter {
-        's' | 'v' => text.to_string(),
-        'q' => format!("{text:?}"),
-        letter => format!("%!{letter}(string={text})"),
-    })
-}
-
-struct Verb {
-    letter: char,
-    precision: Option<usize>,
-    width: usize,
-    left: bool,
-    zero: bool,
-}
-
-fn print(format: &str, fill: impl Fn(&Verb) -> String) -> String {
-    let mut text = String::new();
-    let mut filled = false;
-    let mut chars = format.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            text.push(c);
-            continue;
-        }
-        let mut spec = String::new();
-        while let Some(next) =
-            chars.next_if(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | ' ' | '#'))
-        {
-            spec.push(next);
-        }
-        match chars.next() {
-            Some('%') => text.push('%'),
-            Some(letter) if filled => text.push_str(&format!("%!{letter}(MISSING)")),
-            Some(letter) => {
-                filled = true;
-                let verb = parse_verb(&spec, letter);
-                text.push_str(&padded(fill(&verb), &verb));
-            }
-            None => text.push_str("%!(NOVERB)"),
-        }
-    }
-    text
-}
-
-fn parse_verb(spec: &str, letter: char) -> Verb {
-    // A width or precision beyond any text would only make a huge one.
-    let bounded = |digits: &str| digits.parse::<usize>().unwrap_or(0).min(100);
-    let (before, precision) = match spec.split_once('.') {
-        Some((before, digits)) => (before, Some(bounded(digits))),
-        None => (spec, None),
-    };
-    let flags = before.trim_end_matches(|c: char| c.is_ascii_digit() && c != '0');
-    Verb {
-        letter,
-        precision,
-        width: bounded(before.trim_start_matches(|c: char| !c.is_ascii_digit())),
-        left: before.contains('-'),
-        zero: flags.trim_start_matches(|c: char| !c.is_ascii_digit()).starts_with('0'),
-    }
-}
-
-fn padded(text: String, verb: &Verb) -> String {
-    let missing = verb.width.saturating_sub(text.chars().count());
-    match (verb.left, verb.zero) {
-        (true, _) => text + &" ".repeat(missing),
-        (false, true) => "0".repeat(missing) + &text,
-        (false, false) => " ".repeat(missing) + &text,
-    }
 }
