@@ -24,6 +24,7 @@ pub mod notify;
 pub mod promql;
 pub mod route;
 pub mod rule;
+pub mod rule_test;
 pub mod script;
 pub mod series;
 pub mod slo;

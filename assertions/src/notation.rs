@@ -7,6 +7,7 @@ use crate::promql::ast::{Dialect, Expr, MatchOp};
 use crate::promql::parse::{ParseOptions, parse};
 use crate::series::stale_marker;
 use crate::store::METRIC_NAME;
+use std::ops::Range;
 
 /// Most points one series may have.
 const POINTS_MAX: usize = 2_000_000;
@@ -65,6 +66,14 @@ pub fn points(text: &str) -> Result<Vec<NotedPoint>, NotationError> {
         }
     }
     Ok(points)
+}
+
+/// The bytes of `text` that an error of [`points`] is about, where it is about a part.
+pub fn place(text: &str, error: &NotationError) -> Option<Range<usize>> {
+    let NotationError::Point(word) = error else { return None };
+    let wrong = text.split_whitespace().find(|found| found == word)?;
+    let start = wrong.as_ptr() as usize - text.as_ptr() as usize;
+    Some(start..start + wrong.len())
 }
 
 fn add(word: &str, points: &mut Vec<NotedPoint>) -> Result<(), NotationError> {

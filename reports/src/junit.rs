@@ -29,6 +29,57 @@ pub fn write(record: &RunRecord, out: impl io::Write) -> io::Result<()> {
     report.serialize(out).map_err(io::Error::other)
 }
 
+/// A test that is none of a run: a rule unit test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// What it belongs to: the test file.
+    pub suite: String,
+    /// Its name.
+    pub name: String,
+    /// What is not as expected.
+    pub failure: Option<String>,
+    /// Why it was not judged.
+    pub skipped: Option<String>,
+}
+
+/// Writes tests that are none of a run, suites in the order of their first test.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_cases(name: &str, cases: &[Case], out: impl io::Write) -> io::Result<()> {
+    let mut report = Report::new(name);
+    let mut suites: Vec<TestSuite> = Vec::new();
+    for case in cases {
+        let status = match (&case.failure, &case.skipped) {
+            (Some(failure), _) => {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_message(failure.lines().next().unwrap_or_default());
+                status.set_description(failure.clone());
+                status
+            }
+            (None, Some(reason)) => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(reason.clone());
+                status
+            }
+            (None, None) => TestCaseStatus::success(),
+        };
+        let test = TestCase::new(case.name.clone(), status);
+        match suites.iter_mut().find(|suite| suite.name.as_str() == case.suite) {
+            Some(suite) => {
+                suite.add_test_case(test);
+            }
+            None => {
+                let mut suite = TestSuite::new(case.suite.clone());
+                suite.add_test_case(test);
+                suites.push(suite);
+            }
+        }
+    }
+    report.add_test_suites(suites);
+    report.serialize(out).map_err(io::Error::other)
+}
+
 /// A suite that carries how its results were obtained.
 fn suite(record: &RunRecord, name: &str, cases: Vec<TestCase>) -> TestSuite {
     let mut suite = TestSuite::new(name);

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod rules;
 mod run;
 
 use crate::preflight::{self, Needs};
@@ -32,6 +33,11 @@ enum Command {
         /// The schema of result.json instead
         #[arg(long)]
         result: bool,
+    },
+    /// Test rule files, and try expressions, without a run
+    Rules {
+        #[command(subcommand)]
+        command: rules::Command,
     },
     /// Say what this machine can run
     Doctor {
@@ -81,6 +87,7 @@ pub fn main(cli: Cli) -> u8 {
         Command::Check(arguments) => check::run(&arguments),
         Command::Schema { result: false } => print(&format!("{:#}\n", scenarios::keys::json_schema())),
         Command::Schema { result: true } => print(&format!("{}\n", reports::json::schema())),
+        Command::Rules { command } => rules::rules(&command),
         Command::Doctor { clients } => doctor(clients),
         Command::Gateway { flags } => gateway::server::start(*flags, Cli::command(), Some("gateway")),
     }
