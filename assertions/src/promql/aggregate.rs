@@ -165,11 +165,17 @@ fn count_values(query: &Query<'_>, aggregate: &Aggregate, groups: Vec<Group>) ->
     Ok(counted)
 }
 
-/// A number without exponent, as Go's `'f'` with the fewest digits.
+/// A number without exponent, as Go's `'f'` with the fewest digits; of two as near as each other, the even one.
 fn plain_number(value: f64) -> String {
     match value {
         value if value.is_nan() => "NaN".into(),
         value if value.is_infinite() => if value > 0.0 { "+Inf" } else { "-Inf" }.into(),
-        value => format!("{value}"),
+        value => {
+            let shortest = format!("{value}");
+            let decimals = shortest.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            // Rounding to that many decimals is exact, the shortest form is not where it stands halfway.
+            let rounded = format!("{value:.decimals$}");
+            if rounded.parse() == Ok(value) { rounded } else { shortest }
+        }
     }
 }

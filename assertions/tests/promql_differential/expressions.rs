@@ -355,8 +355,10 @@ impl Author<'_> {
                 text(call, inner.exactness)
             }
             6 => {
-                let name = self.pick(&["timestamp", "absent"]);
                 let inner = self.vector(depth);
+                // 2.42 forgets the offset of a selector with both modifiers when it is asked for its time.
+                let is_forgetful = inner.text.contains('@') && inner.text.contains("offset");
+                let name = if is_forgetful { "absent" } else { self.pick(&["timestamp", "absent"]) };
                 text(format!("{name}({})", inner.text), Short)
             }
             7 => {
