@@ -6,7 +6,9 @@
 use super::ast::{Dialect, Expr, Kind};
 use super::function::{Function, OtherFunction, RangeFunction};
 use super::selected::RangeSeries;
-use super::{aggregate, binary, calendar, instant_functions, label_functions, quantile, range_functions};
+use super::{
+    aggregate, binary, calendar, instant_functions, label_functions, quantile, range_functions, sums,
+};
 use crate::labels::Labels;
 use crate::series::Point;
 use crate::store::{METRIC_NAME, Store};
@@ -72,6 +74,8 @@ pub enum EvalError {
     ManyToOne,
     #[error("group_left or group_right leaves two elements with the labels {0}")]
     GroupingNotUnique(Labels),
+    #[error("the label `{0}` is taken: {1}")]
+    LabelTaken(String, Labels),
     #[error("`{0}` is not a label name")]
     LabelName(String),
     #[error("`{0}` is not a regular expression")]
@@ -97,12 +101,14 @@ pub struct Query<'a> {
     pub start: Millis,
     /// What `@ end()` means.
     pub end: Millis,
+    /// Distance of a range query's moments, ms; 0 of an instant query.
+    pub step: i64,
 }
 
 impl<'a> Query<'a> {
     /// An instant query at `at`.
     pub fn instant(store: &'a Store, settings: Settings, at: Millis) -> Query<'a> {
-        Query { store, settings, start: at, end: at }
+        Query { store, settings, start: at, end: at, step: 0 }
     }
 
     /// The value of `expr` at `at`.
@@ -169,15 +175,34 @@ impl<'a> Query<'a> {
                 binary::scalars(binary.op, left, right)
             }
             Expr::Call(call) => match call.function {
-                Function::Other(OtherFunction::Time) => Ok(at.seconds()),
-                Function::Other(OtherFunction::Pi) => Ok(std::f64::consts::PI),
-                Function::Other(OtherFunction::Scalar) => {
-                    let elements = self.vector(argument(&call.arguments, 0, "scalar")?, at)?;
-                    Ok(if elements.len() == 1 { elements[0].value } else { f64::NAN })
-                }
+                Function::Other(function) => self.number(function, &call.arguments, at),
                 _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Scalar }),
             },
             _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Scalar }),
+        }
+    }
+
+    /// Functions that answer with one number.
+    fn number(&self, function: OtherFunction, arguments: &[Expr], at: Millis) -> Evaluated<f64> {
+        use OtherFunction as O;
+        let of_two = |pick: fn(f64, f64) -> f64| {
+            let scalar = |index| self.scalar(argument(arguments, index, "the function")?, at);
+            Ok(pick(scalar(0)?, scalar(1)?))
+        };
+        match function {
+            O::Time => Ok(at.seconds()),
+            O::Pi => Ok(std::f64::consts::PI),
+            O::Scalar => {
+                let elements = self.vector(argument(arguments, 0, "scalar")?, at)?;
+                Ok(if elements.len() == 1 { elements[0].value } else { f64::NAN })
+            }
+            O::Start => Ok(self.start.seconds()),
+            O::End => Ok(self.end.seconds()),
+            O::Step => Ok(Millis(self.step).seconds()),
+            O::Range => Ok(Millis(self.end.0 - self.start.0).seconds()),
+            O::MaxOf => of_two(sums::larger),
+            O::MinOf => of_two(sums::smaller),
+            _ => Err(EvalError::Kind { found: Kind::Vector, wanted: Kind::Scalar }),
         }
     }
 
@@ -202,8 +227,8 @@ impl<'a> Query<'a> {
         match function {
             O::Timestamp => self.timestamp(argument(arguments, 0, "timestamp")?, at),
             O::LabelReplace | O::LabelJoin => label_functions::vector(self, function, arguments, at),
+            O::HistogramQuantiles => quantile::quantiles(self, arguments, at),
             O::HistogramQuantile | O::HistogramFraction => quantile::vector(self, function, arguments, at),
-            O::Scalar | O::Time | O::Pi => Err(EvalError::Kind { found: Kind::Scalar, wanted: Kind::Vector }),
             O::AbsentOverTime => range_functions::absent_over_time(self, arguments, at),
             _ => instant_functions::other(self, function, arguments, at),
         }

@@ -112,7 +112,14 @@ pub enum OtherFunction {
     LabelReplace,
     LabelJoin,
     HistogramQuantile,
+    HistogramQuantiles,
     HistogramFraction,
+    Start,
+    End,
+    Step,
+    Range,
+    MaxOf,
+    MinOf,
 }
 
 use CalendarPart as C;
@@ -266,6 +273,18 @@ const TABLE: &[(&str, Function, Since, Signature)] = &[
         Since::Only3,
         exactly(&[K::Scalar, K::Scalar, K::Vector]),
     ),
+    (
+        "histogram_quantiles",
+        Other(O::HistogramQuantiles),
+        Since::Experimental3,
+        at_least(3, &[K::Vector, K::Text, K::Scalar]),
+    ),
+    ("start", Other(O::Start), Since::Experimental3, exactly(&[])),
+    ("end", Other(O::End), Since::Experimental3, exactly(&[])),
+    ("step", Other(O::Step), Since::Experimental3, exactly(&[])),
+    ("range", Other(O::Range), Since::Experimental3, exactly(&[])),
+    ("max_of", Other(O::MaxOf), Since::Experimental3, exactly(&[K::Scalar, K::Scalar])),
+    ("min_of", Other(O::MinOf), Since::Experimental3, exactly(&[K::Scalar, K::Scalar])),
 ];
 
 /// Functions that Prometheus has and this evaluator has not: name, whether it needs a flag there, what to use.
@@ -275,15 +294,8 @@ const ABSENT: &[(&str, Absence, &str)] = &[
     ("histogram_sum", Absence::Native, "of classic histograms: the series `x_sum`"),
     ("histogram_stddev", Absence::Native, "of classic histograms: compare two `histogram_quantile`"),
     ("histogram_stdvar", Absence::Native, "of classic histograms: compare two `histogram_quantile`"),
-    ("histogram_quantiles", Absence::Flag, "write one `histogram_quantile` for each quantile"),
     ("info", Absence::Flag, "join with `* on (...) group_left (...) target_info`"),
     ("integral", Absence::Flag, "`sum_over_time(x[5m]) * interval` comes near"),
-    ("start", Absence::Flag, "in a rule, `time()` is the moment of evaluation"),
-    ("end", Absence::Flag, "in a rule, `time()` is the moment of evaluation"),
-    ("step", Absence::Flag, "a rule has no step; write the number"),
-    ("range", Absence::Flag, "a rule has no range; write the number"),
-    ("max_of", Absence::Flag, "`max(a or b)`, or `clamp_min(a, b)` with a number"),
-    ("min_of", Absence::Flag, "`min(a or b)`, or `clamp_max(a, b)` with a number"),
     ("limitk", Absence::Flag, "`topk` takes a number of elements by value"),
     ("limit_ratio", Absence::Flag, "`topk` takes a number of elements by value"),
 ];
@@ -332,6 +344,11 @@ fn instead_of(function: Function) -> &'static str {
         Range(R::FirstOverTime) => "`x offset 5m` is the value 5 minutes ago",
         Range(R::TsOfLastOverTime) => "`timestamp(x)` is the time of the newest sample",
         Other(O::SortByLabel | O::SortByLabelDesc) => "the order means nothing to a rule; leave it out",
+        Other(O::HistogramQuantiles) => "write one `histogram_quantile` for each quantile",
+        Other(O::Start | O::End) => "in a rule, `time()` is the moment of evaluation",
+        Other(O::Step | O::Range) => "a rule has neither step nor range; write the number",
+        Other(O::MaxOf) => "`max(a or b)`, or `clamp_min(a, b)` with a number",
+        Other(O::MinOf) => "`min(a or b)`, or `clamp_max(a, b)` with a number",
         _ => "a recording rule can keep what it would look for",
     }
 }
@@ -359,6 +376,7 @@ impl Function {
     pub fn kind(self) -> Kind {
         match self {
             Other(O::Scalar | O::Time | O::Pi) => Kind::Scalar,
+            Other(O::Start | O::End | O::Step | O::Range | O::MaxOf | O::MinOf) => Kind::Scalar,
             _ => Kind::Vector,
         }
     }

@@ -1,7 +1,7 @@
 //! Quantiles: of plain values, and of the buckets of a classic histogram.
 
 use super::ast::{Dialect, Expr};
-use super::eval::{Element, Evaluated, Query, argument};
+use super::eval::{Element, EvalError, Evaluated, Query, argument};
 use super::function::OtherFunction;
 use crate::labels::Labels;
 use crate::time::Millis;
@@ -67,6 +67,38 @@ pub(super) fn vector(
     }
     super::eval::reject_duplicates(&result)?;
     Ok(result)
+}
+
+/// `histogram_quantiles` at `at`: several quantiles, each with its number in a label. Errors: that label is there already.
+pub(super) fn quantiles(query: &Query<'_>, arguments: &[Expr], at: Millis) -> Evaluated<Vec<Element>> {
+    let elements = query.vector(argument(arguments, 0, "histogram_quantiles")?, at)?;
+    let label = query.text(argument(arguments, 1, "histogram_quantiles")?)?;
+    let found = histograms(elements)?;
+    let mut result = Vec::new();
+    for q in arguments.iter().skip(2) {
+        let q = query.scalar(q, at)?;
+        for Histogram { element, buckets } in &found {
+            if !element.labels.get(label).is_empty() {
+                return Err(EvalError::LabelTaken(label.to_string(), element.labels.clone()));
+            }
+            let labels = element.labels.with(label, &decimal(q));
+            let value = histogram_quantile(q, buckets.clone(), query.settings.dialect);
+            let mut element = Element { labels, value, nameless: element.nameless };
+            query.drop_name(&mut element);
+            result.push(element);
+        }
+    }
+    super::eval::reject_duplicates(&result)?;
+    Ok(result)
+}
+
+/// A number as OpenMetrics writes it: with a point even if it is whole.
+fn decimal(value: f64) -> String {
+    match value {
+        value if value.is_infinite() => if value > 0.0 { "+Inf" } else { "-Inf" }.into(),
+        value if value.fract() == 0.0 => format!("{value}.0"),
+        value => format!("{value}"),
+    }
 }
 
 /// Elements with a readable bound, by their other labels.

@@ -12,32 +12,11 @@ use crate::time::Millis;
 use std::collections::BTreeMap;
 
 /// Functions whose only use is a native histogram.
-const NATIVE_FUNCTIONS: [&str; 6] = [
-    "histogram_avg",
-    "histogram_count",
-    "histogram_sum",
-    "histogram_stddev",
-    "histogram_stdvar",
-    "histogram_quantiles",
-];
+const NATIVE_FUNCTIONS: [&str; 5] =
+    ["histogram_avg", "histogram_count", "histogram_sum", "histogram_stddev", "histogram_stdvar"];
 /// What Prometheus has behind a flag, and the parser therefore refuses.
-const EXPERIMENTAL: [&str; 15] = [
-    "info",
-    "limitk",
-    "limit_ratio",
-    "fill",
-    "fill_left",
-    "fill_right",
-    "smoothed",
-    "anchored",
-    "max_of",
-    "min_of",
-    "range",
-    "step",
-    "start",
-    "end",
-    "histogram_quantiles",
-];
+const EXPERIMENTAL: [&str; 9] =
+    ["info", "limitk", "limit_ratio", "fill", "fill_left", "fill_right", "smoothed", "anchored", "integral"];
 
 /// Why a case is not judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,7 +165,13 @@ impl Runner {
         if is_range && matches!(expr.kind(), Kind::Matrix | Kind::Text) {
             return Err("a range query must be of a vector or a number".into());
         }
-        let query = Query { store: &self.store, settings, start: Millis(grid.start), end: Millis(grid.end) };
+        let query = Query {
+            store: &self.store,
+            settings,
+            start: Millis(grid.start),
+            end: Millis(grid.end),
+            step: if is_range { grid.step } else { 0 },
+        };
         let at_each = grid.moments().map(|at| {
             let value = query.evaluate(expr, Millis(at)).map_err(|error| error.to_string())?;
             Ok((at, value))

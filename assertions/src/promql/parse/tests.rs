@@ -65,7 +65,7 @@ fn errors_point_at_the_trouble() {
     check("0x", "`0x` is not a number", "0x");
     check("é", "unexpected `é`", "é");
     check("bool", "unexpected `bool`", "bool");
-    check("start()", "`start` is experimental in Prometheus", "start");
+    check("start()", "`start` is experimental in Prometheus 3", "start");
 }
 
 #[test]

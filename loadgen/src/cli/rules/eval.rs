@@ -84,7 +84,8 @@ fn answer(arguments: &Arguments) -> Result<String, Problem> {
     };
     let store = data.store(steps.start);
     let settings = Settings { dialect: options.dialect, ..Settings::default() };
-    let query = Query { store: &store, settings, start: steps.start, end: steps.end };
+    let step = if arguments.range.is_some() { steps.step } else { 0 };
+    let query = Query { store: &store, settings, start: steps.start, end: steps.end, step };
     let failed = |error: assertions::promql::eval::EvalError| {
         let whole = Span::new(written.clone(), 0, written.text.len());
         Problem::error(error.to_string(), whole)
