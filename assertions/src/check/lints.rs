@@ -162,7 +162,7 @@ pub(super) static SIZE_AS_FREE: Lint =
 pub(super) static LOST_LABEL: Lint =
     lint("alert/lost-label", Warning, Nothing, "a text with a label that the expression drops");
 pub(super) static TEMPLATE: Lint =
-    lint("alert/template", Warning, Nothing, "a template that cannot be filled in");
+    lint("alert/template", Error, Nothing, "a template that Prometheus refuses");
 pub(super) static BURN_UNREACHABLE: Lint =
     lint("slo/burn-unreachable", Error, Nothing, "a burn rate that no loss can reach");
 pub(super) static BURN_ONE_WINDOW: Lint =

@@ -220,6 +220,7 @@ fn adopt_problems(
     let rules = tree.get("groups").map(Node::items).unwrap_or_default();
     let rules = rules.iter().flat_map(|group| group.get("rules").map(Node::items).unwrap_or_default());
     let texts: Vec<Span> = rules.filter_map(|rule| rule.get("expr")).map(|expr| expr.span.clone()).collect();
+    let templates: Vec<Span> = templates(tree);
     let items = || file.groups.iter().flat_map(|group| group.rules.iter().map(|rule| rule.item.clone()));
     for problem in problems {
         let start = problem.span.as_ref().map_or(0, |span| span.start);
@@ -228,19 +229,29 @@ fn adopt_problems(
             continue;
         }
         let item = items().find(|item| item.contains(&start));
-        let (level, lint) = weigh(&problem);
+        let of_template = templates.iter().any(|text| text.start <= start && start < text.end);
+        let (level, lint) = weigh(&problem, of_template);
         let problem = if level == Level::Error { problem } else { problem.warning() };
         Report { findings: &mut *findings, item }.push(level, lint, problem);
     }
 }
 
-/// What Prometheus can do and a run cannot is no fault of the rules.
-fn weigh(problem: &Problem) -> (Level, &'static lints::Lint) {
+/// Where labels and annotations are written that are templates.
+fn templates(tree: &Node) -> Vec<Span> {
+    let groups = tree.get("groups").map(Node::items).unwrap_or_default();
+    let rules = groups.iter().flat_map(|group| group.get("rules").map(Node::items).unwrap_or_default());
+    let fields = rules.flat_map(|rule| [rule.get("labels"), rule.get("annotations")]).flatten();
+    let spans = fields.map(|field| field.span.clone());
+    spans
+        .filter(|span| span.source.text.get(span.start..span.end).is_some_and(|text| text.contains("{{")))
+        .collect()
+}
+
+fn weigh(problem: &Problem, of_template: bool) -> (Level, &'static lints::Lint) {
     match problem.severity {
-        _ if problem.summary.ends_with("is not supported") => (Level::Note, &lints::TEMPLATE),
-        _ if problem.summary.contains("template") => (Level::Warning, &lints::TEMPLATE),
+        _ if of_template => (Level::Error, &lints::TEMPLATE),
         Severity::Error => (Level::Error, &lints::RULE_INVALID),
-        Severity::Warning => (Level::Warning, &lints::TEMPLATE),
+        Severity::Warning => (Level::Warning, &lints::RULE_INVALID),
     }
 }
 
