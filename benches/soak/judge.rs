@@ -44,6 +44,19 @@ pub(crate) fn trend(samples: &[(f64, f64)], over: Duration) -> Option<Trend> {
     (median_level > 0.0).then_some(Trend { median: median_level, max, growth })
 }
 
+/// From when on a gateway with a store is judged: `warm`, or the moment of the largest pile after it, where a third of the time is
+/// still left from there. `piles`: (seconds, deliveries under way).
+///
+/// When the disk stands still messages pile up. What the largest pile took stays taken, for the store uses its pages again and
+/// gives none back, and neither does the allocator: that is a step, and a leak goes on growing after it.
+pub(crate) fn after_largest_pile(piles: &[(f64, f64)], warm: f64) -> f64 {
+    let Some(&(end, _)) = piles.last() else { return warm };
+    let judged = piles.iter().filter(|(at, _)| *at >= warm);
+    let largest = judged.max_by(|one, other| one.1.total_cmp(&other.1)).map_or(warm, |(at, _)| *at);
+    // The pile itself takes until the next sample to be gone.
+    if (end - largest) * 3.0 >= end - warm { largest } else { warm }
+}
+
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
@@ -75,6 +88,22 @@ mod tests {
         let leak = |k: u32| 45e6 + f64::from(k) * 10.0 * 250.0 + f64::from(k * 7919 % 101) * 1e4;
         let growth = growth(leak);
         assert!((0.015..0.025).contains(&growth), "{growth}");
+    }
+
+    #[test]
+    fn what_a_pile_took_is_no_leak_and_a_leak_is_found_after_it() {
+        let pile = |k: u32| if (40..44).contains(&k) { 50_000.0 } else { f64::from(k % 7) * 100.0 };
+        let piles: Vec<_> = (0..150).map(|k| (f64::from(k) * 10.0, pile(k))).collect();
+        let from = after_largest_pile(&piles, 300.0);
+        assert_eq!(from, 430.0);
+        let growth = |leak: f64| {
+            let level = |at: f64| if at < 410.0 { 60e6 } else { 130e6 } + leak * at;
+            let judged = piles.iter().filter(|(at, _)| *at >= from);
+            trend(&judged.map(|(at, _)| (*at, level(*at))).collect::<Vec<_>>(), HOUR).unwrap().growth
+        };
+        assert!(growth(0.0) == 0.0 && growth(1000.0) > 0.02, "{} {}", growth(0.0), growth(1000.0));
+        let late: Vec<_> = (0..150).map(|k| (f64::from(k), f64::from(k))).collect();
+        assert_eq!(after_largest_pile(&late, 50.0), 50.0, "too little would be left");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What must hold of a soak, and the table that says whether it does.
 
-use crate::judge::{Bound, trend};
+use crate::judge::{Bound, after_largest_pile, trend};
 use crate::run::{Orders, Outcome, Sample};
 use std::fmt::Write as _;
 
@@ -48,15 +48,19 @@ fn flat(
     bound: Bound,
     level: impl Fn(&Sample) -> u64,
 ) -> Check {
-    let warm = orders.warm_up.as_secs_f64();
-    let judged = outcome.samples.iter().filter(|sample| sample.at >= warm);
+    let mut from = orders.warm_up.as_secs_f64();
+    if orders.data.is_some() {
+        let piles: Vec<_> = outcome.samples.iter().map(|sample| (sample.at, sample.in_flight)).collect();
+        from = after_largest_pile(&piles, from);
+    }
+    let judged = outcome.samples.iter().filter(|sample| sample.at >= from);
     let levels: Vec<_> = judged.map(|sample| (sample.at, level(sample) as f64)).collect();
     let trend = trend(&levels, bound.over);
     Check {
         what,
         seen: trend.map_or("too few samples".into(), |trend| {
             format!(
-                "{:+.2} % in {} s ({:.1} MiB, at most {:.1})",
+                "{:+.2} % in {} s, judged from {from:.0} s on ({:.1} MiB, at most {:.1})",
                 trend.growth * 100.0,
                 bound.over.as_secs(),
                 trend.median / MIB,
