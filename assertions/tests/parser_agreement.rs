@@ -59,7 +59,12 @@ fn is_known(text: &str, difference: &Difference) -> bool {
         Difference::TheyRefuse(_) => {
             let has_duration_number = text.contains("offset +")
                 || text.contains('_') && text.contains(|c: char| c.is_ascii_digit());
-            has_duration_number || text.contains("holt_winters")
+            // Nor what Prometheus has behind a flag since.
+            let behind_flag =
+                ["start()", "end()", "step()", "range()", "max_of", "min_of", "histogram_quantiles"];
+            has_duration_number
+                || text.contains("holt_winters")
+                || behind_flag.iter().any(|name| text.contains(name))
         }
         Difference::Trees(..) => false,
     }
