@@ -1,6 +1,6 @@
 //! Go's text templates as Prometheus' rules use them: `{{ $value | humanize }}`, `{{ range query "up" }} … {{ end }}`.
 //!
-//! A text is read once ([`parse`]) and filled in for every alert ([`run`]). What Prometheus refuses at load is a
+//! A text is read once (`parse`) and filled in for every alert (`run`). What Prometheus refuses at load is a
 //! [`Fault`] here; what fails later becomes the text that Prometheus would send, `<error expanding template: …>`.
 //! Behaviour as of Go 1.19 and Prometheus 2.42 (dialect 2) and of Prometheus 3, checked against promtool.
 
