@@ -180,6 +180,11 @@ pub fn check(inputs: &[Input], metrics: Option<&Metrics>, settings: &Settings) -
             Some(Kind::RuleTests) => tests::rule_tests(&context, &input.source, &mut findings),
             Some(Kind::HandTests) => tests::hand_tests(&context, &input.source, &mut findings),
             Some(Kind::Notes) => tests::loops(&context, &input.source, &mut findings),
+            Some(Kind::Objectives) => {
+                let mut report = Report { findings: &mut findings, item: None };
+                let problems = scenarios::yaml::parse(input.source.clone()).err().unwrap_or_default();
+                problems.into_iter().for_each(|problem| report.adopt(&lints::FILE_UNREADABLE, problem));
+            }
             Some(Kind::Scenario) => {
                 let mut report = Report { findings: &mut findings, item: None };
                 input.problems.iter().for_each(|problem| report.adopt(&lints::SCENARIO, problem.clone()));

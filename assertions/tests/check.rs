@@ -102,7 +102,7 @@ fn every_case_prints_what_it_says() {
     }
 }
 
-/// Files with some bytes changed, doubled or taken out.
+/// Files with some bytes changed, doubled or taken out; CHECK_MUTATIONS of them, 1500 if it says nothing.
 #[test]
 fn no_mutation_of_any_file_panics() {
     let mut state: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -113,7 +113,8 @@ fn no_mutation_of_any_file_panics() {
         usize::try_from(state % below.max(1) as u64).unwrap()
     };
     let inputs: Vec<Case> = files().iter().flat_map(|(_, text)| cases(text)).collect();
-    for round in 0..1500 {
+    let rounds = std::env::var("CHECK_MUTATIONS").map_or(1500, |text| text.parse().unwrap());
+    for round in 0..rounds {
         let case = &inputs[random(inputs.len())];
         let mut bytes = case.input.clone().into_bytes();
         for _ in 0..=random(3) {

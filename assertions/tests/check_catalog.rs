@@ -107,3 +107,19 @@ fn the_corrected_rules_have_none_of_the_faults() {
         assert!(!cured.contains(&finding.lint.id), "{}", finding.render(false));
     }
 }
+
+#[test]
+fn every_file_of_a_pack_is_told_by_its_content() {
+    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/packs/im-gateway");
+    for (name, kind) in [
+        ("rules.yml", Kind::Rules),
+        ("rules.corrected.30d.test.yml", Kind::RuleTests),
+        ("alertmanager.yml", Kind::Alertmanager),
+        ("slo.yml", Kind::Objectives),
+        ("README.md", Kind::Notes),
+    ] {
+        let path = pack.join(name);
+        let source = Source { name: name.to_owned(), text: std::fs::read_to_string(path).unwrap() };
+        assert_eq!(Kind::detect(&Arc::new(source)), Some(kind), "{name}");
+    }
+}

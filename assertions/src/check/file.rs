@@ -17,6 +17,8 @@ pub enum Kind {
     RuleTests,
     /// Tests that people do by hand: `hand_tests:`.
     HandTests,
+    /// Objectives as a pack has them: only that they can be read is checked.
+    Objectives,
     /// A scenario of this program.
     Scenario,
     /// Anything else that people read or run: runbooks, scripts.
@@ -25,12 +27,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind and its word on the command line.
-    pub const ALL: [(&'static str, Kind); 7] = [
+    pub const ALL: [(&'static str, Kind); 8] = [
         ("rules", Kind::Rules),
         ("alertmanager", Kind::Alertmanager),
         ("dashboard", Kind::Dashboard),
         ("rule-tests", Kind::RuleTests),
         ("hand-tests", Kind::HandTests),
+        ("objectives", Kind::Objectives),
         ("scenario", Kind::Scenario),
         ("notes", Kind::Notes),
     ];
@@ -63,6 +66,7 @@ impl Kind {
             (has("hand_tests"), Kind::HandTests),
             (has("tests") || has("rule_files") && !has("scrape_configs"), Kind::RuleTests),
             (has("groups"), Kind::Rules),
+            (has("objectives"), Kind::Objectives),
             (has("panels") || has("dashboard") || has("rows"), Kind::Dashboard),
             (has("phases") || has("target") || has("traffic"), Kind::Scenario),
             (has("receivers") || has("route") || has("inhibit_rules"), Kind::Alertmanager),
