@@ -1,7 +1,7 @@
 //! Calls of functions: their arguments, and whether they are of the kind that is asked for.
 
 use super::functions::{self, Function, Kind};
-use super::run::{Here, Run, Walked};
+use super::run::{Here, MADE_MAX, Run, Walked};
 use super::tree::{Word, WordKind};
 use super::value::Value;
 use crate::promql::ast::Dialect;
@@ -24,7 +24,15 @@ impl<'t> Run<'t, '_> {
         }
         let arguments = self.arguments(name, function.parameters, function.more, words, dot, last)?;
         match (function.body)(self.facts, &arguments) {
-            Ok(value) => Ok(value),
+            Ok(value) => {
+                if let Value::Text(text) = &value {
+                    self.made += text.len();
+                }
+                if self.made > MADE_MAX {
+                    return self.error(format!("its functions make more than {MADE_MAX} bytes"));
+                }
+                Ok(value)
+            }
             Err(reason) => {
                 self.here = caller;
                 self.error(format!("error calling {name}: {reason}"))

@@ -248,7 +248,8 @@ fn quoted(string: &str, only_ascii: bool) -> String {
 fn float(number: f64, verb: char, flags: Flags) -> Option<String> {
     let digits = match verb {
         'v' | 'g' | 'G' => match flags.precision {
-            Some(precision) => significant(number, precision),
+            // Trailing zeros go anyway, and the formatter panics beyond 65,535.
+            Some(precision) => significant(number, precision.min(PADDING_MAX)),
             None => special(number).unwrap_or_else(|| shortest(number, 6)),
         },
         'f' | 'F' => special(number).unwrap_or_else(|| format!("{number:.*}", precision_of(flags))),

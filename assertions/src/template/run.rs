@@ -11,10 +11,14 @@ use std::rc::Rc;
 
 /// Longest text that is made.
 const BYTES_MAX: usize = 1 << 20;
-/// Most turns of all ranges together.
+/// Most turns of all ranges, and calls of templates, together.
 const TURNS_MAX: usize = 1_000_000;
 /// Deepest nesting of template calls; Go has 100,000, on stacks that grow.
 const CALLS_MAX: usize = 100;
+/// Deepest nesting of blocks, those of called templates inside those of their callers.
+const DEPTH_MAX: usize = 300;
+/// Bytes of all texts that functions make: a variable may be doubled again and again.
+pub(super) const MADE_MAX: usize = 16 * BYTES_MAX;
 
 /// Fills in a tree. Errors: Prometheus' message, without what it puts around it.
 pub(super) fn run(tree: &Tree, text: &str, facts: &Facts<'_>) -> Result<String, String> {
@@ -35,7 +39,9 @@ pub(super) fn run(tree: &Tree, text: &str, facts: &Facts<'_>) -> Result<String, 
         here: Here::Nowhere,
         defined: None,
         calls: 0,
+        depth: 0,
         turns: 0,
+        made: 0,
     };
     match run.list(&tree.main, &Value::Data) {
         Ok(()) | Err(Stop::Break | Stop::Continue) => Ok(run.out),
@@ -72,7 +78,10 @@ pub(super) struct Run<'t, 'f> {
     /// The defined template that runs; `None` for the text itself.
     defined: Option<&'t str>,
     calls: usize,
+    depth: usize,
+    /// Of ranges, and calls of templates.
     turns: usize,
+    pub(super) made: usize,
 }
 
 impl<'t> Run<'t, '_> {
@@ -113,7 +122,13 @@ impl<'t> Run<'t, '_> {
     }
 
     fn list(&mut self, nodes: &'t [Node], dot: &Value) -> Walked<()> {
-        nodes.iter().try_for_each(|node| self.node(node, dot))
+        if self.depth == DEPTH_MAX {
+            return self.error(format!("nested deeper than {DEPTH_MAX}"));
+        }
+        self.depth += 1;
+        let walked = nodes.iter().try_for_each(|node| self.node(node, dot));
+        self.depth -= 1;
+        walked
     }
 
     fn node(&mut self, node: &'t Node, dot: &Value) -> Walked<()> {
@@ -246,6 +261,10 @@ impl<'t> Run<'t, '_> {
         };
         if self.calls == CALLS_MAX {
             return self.error(format!("exceeded maximum template depth ({CALLS_MAX})"));
+        }
+        self.turns += 1;
+        if self.turns > TURNS_MAX {
+            return self.error(format!("more than {TURNS_MAX} turns"));
         }
         let dot = match argument {
             Some(pipeline) => self.pipeline(pipeline, dot)?,

@@ -384,3 +384,22 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn no_text_makes_more_than_fits() {
+    check("{{ printf \"%.70000g\" $value }}", 1.5, "1.5");
+    let fails = |template: &str, why: &str| {
+        let text = filled(template, 1.0, Dialect::V3);
+        assert!(text.contains("<error expanding template") && text.contains(why), "{template}: {text}");
+    };
+    let doubled = "{{$x = print $x $x}}".repeat(40);
+    fails(&format!("{{{{$x := \"aaaaaaaa\"}}}}{doubled}"), "make more than");
+    let blocks = |n: usize, inner: &str| "{{if true}}".repeat(n) + inner + &"{{end}}".repeat(n);
+    let body = blocks(50, "{{template \"a\"}}");
+    fails(&format!("{{{{define \"a\"}}}}{body}{{{{end}}}}{{{{template \"a\"}}}}"), "nested deeper than");
+    let step = |n: usize| {
+        format!("{{{{define \"a{n}\"}}}}{}{{{{end}}}}", format!("{{{{template \"a{}\"}}}}", n - 1).repeat(2))
+    };
+    let many: String = (1..=40).map(step).collect();
+    fails(&format!("{{{{define \"a0\"}}}}{{{{end}}}}{many}{{{{template \"a40\"}}}}"), "turns");
+}
