@@ -92,10 +92,13 @@ fn scripts(path: &Path) -> Result<Vec<PathBuf>, String> {
 fn run(file: &Path, arguments: &Arguments) -> Result<Score, String> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: {error}"))?;
-    let script = Script::read(&text).map_err(|error| format!("{shown}:{}: {error}", error.line))?;
+    let (script, wrong) = Script::read_what_can_be(&text);
     let by_name = script::dialect_of(&file.file_name().unwrap_or_default().to_string_lossy());
     let dialect = arguments.dialect.or(by_name).unwrap_or(Dialect::V3);
-    let mut score = Score::default();
+    let mut score = Score { failed: wrong.len(), ..Score::default() };
+    for error in wrong {
+        println!("{shown}:{}: {error}", error.line);
+    }
     for case in Runner::new(dialect).run(&script) {
         score.count(&case);
         let place = format!("{shown}:{}", case.line);

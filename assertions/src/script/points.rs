@@ -71,8 +71,10 @@ pub(super) fn without_histograms(points: &str) -> (String, bool) {
         let Some(end) = end_of_histogram(&rest[open..]) else { break };
         let word = &rest[open..open + end];
         // n times a value is n + 1 points, n times a marker n.
-        let times =
-            word.rsplit_once("}}x").and_then(|(_, times)| times.parse::<usize>().ok()).map_or(1, |n| n + 1);
+        let times = word
+            .rsplit_once("}}x")
+            .and_then(|(_, times)| times.parse::<usize>().ok())
+            .map_or(1, |n| n.saturating_add(1));
         text.push_str(&format!(" stalex{times} "));
         rest = &rest[open + end..];
         found = true;
@@ -89,40 +91,4 @@ fn end_of_histogram(text: &str) -> Option<usize> {
     }
     let rest = &text[end..];
     Some(end + rest.find(char::is_whitespace).unwrap_or(rest.len()))
-}
-
-/// A quoted string as written in Go: double quotes with escapes, or back quotes without.
-pub(super) fn unquoted(text: &str) -> Option<String> {
-    if let Some(raw) = text.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
-        return Some(raw.to_string());
-    }
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    let mut value = String::with_capacity(inner.len());
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            value.push(c);
-            continue;
-        }
-        value.push(match chars.next()? {
-            'n' => '\n',
-            't' => '\t',
-            'r' => '\r',
-            'a' => '\u{7}',
-            'b' => '\u{8}',
-            'f' => '\u{c}',
-            'v' => '\u{b}',
-            'x' => by_code(&mut chars, 2)?,
-            'u' => by_code(&mut chars, 4)?,
-            'U' => by_code(&mut chars, 8)?,
-            c @ ('\\' | '"' | '\'') => c,
-            _ => return None,
-        });
-    }
-    Some(value)
-}
-
-fn by_code(chars: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
-    let code: String = chars.by_ref().take(digits).collect();
-    char::from_u32(u32::from_str_radix(&code, 16).ok()?)
 }

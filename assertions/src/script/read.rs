@@ -1,18 +1,29 @@
 //! A script's text to its commands.
 
-use super::points::{millis, split_series, unquoted, without_histograms};
+use super::points::{millis, split_series, without_histograms};
 use super::{Action, Command, Eval, Expected, Grid, Load, LoadedSeries, Script, ScriptError, Skip, Times};
 use crate::labels::Labels;
 use crate::notation::{self, NotedPoint};
+use crate::promql::ast::{Dialect, Expr};
+use crate::promql::parse::{ParseOptions, parse};
 
 type Read<T> = Result<T, String>;
 
 impl Script {
     /// Reads a script. A block ends at an empty line or a comment. Errors: the first line that is not of the format.
     pub fn read(text: &str) -> Result<Script, ScriptError> {
+        let (script, wrong) = Script::read_what_can_be(text);
+        match wrong.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(script),
+        }
+    }
+
+    /// Reads a script's blocks, and says of those that are not of the format why; they are left out.
+    pub fn read_what_can_be(text: &str) -> (Script, Vec<ScriptError>) {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         let is_end = |line: &str| line.is_empty() || line.starts_with('#');
-        let mut script = Script::default();
+        let (mut script, mut wrong) = (Script::default(), Vec::new());
         let mut next = 0;
         while next < lines.len() {
             let (line, head) = (next + 1, lines[next]);
@@ -28,10 +39,12 @@ impl Script {
             let block: Vec<(usize, &str)> =
                 (line + 1..).zip(lines[next..next + length].iter().copied()).collect();
             next += length;
-            let action = action(head, &block, line)?;
-            script.commands.push(Command { line, head: head.to_string(), action });
+            match action(head, &block, line) {
+                Ok(action) => script.commands.push(Command { line, head: head.to_string(), action }),
+                Err(error) => wrong.push(error),
+            }
         }
-        Ok(script)
+        (script, wrong)
     }
 }
 
@@ -206,9 +219,10 @@ fn directive(text: &str) -> Read<Directive> {
         "fail" => Ok(Directive::Fail),
         "ordered" => Ok(Directive::Ordered),
         "warn" | "no_warn" | "info" | "no_info" => Ok(Directive::Annotation),
-        "string" => {
-            unquoted(rest).map(Directive::Text).ok_or_else(|| format!("`{rest}` is not a quoted string"))
-        }
+        "string" => match parse(rest, ParseOptions { dialect: Dialect::V3, experimental: false }) {
+            Ok(Expr::Text(text, _)) => Ok(Directive::Text(text)),
+            _ => Err(format!("`{rest}` is not a quoted string")),
+        },
         "range" => match next_word(rest) {
             ("vector", rest) => grid(rest).map(|(grid, _)| Directive::SamplesAt(grid)),
             _ => Err("`expect range` must go on with `vector from ... to ... step ...`".into()),

@@ -111,7 +111,8 @@ impl Runner {
             for (index, value) in series.points.iter().enumerate() {
                 let Some(value) = value else { continue };
                 // A second load may go on with a series; what it repeats of the past is refused, as Prometheus does.
-                let _refused = self.store.append(&series.labels, Millis(load.step * index as i64), *value);
+                let _refused =
+                    self.store.append(&series.labels, Millis(load.step.saturating_mul(index as i64)), *value);
             }
             self.lacking.extend(series.lacks.map(|skip| (series.labels.clone(), skip)));
             if load.with_native {

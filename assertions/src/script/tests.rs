@@ -1,4 +1,4 @@
-use super::points::{millis, split_series, unquoted, without_histograms};
+use super::points::{millis, split_series, without_histograms};
 use super::*;
 use proptest::prelude::*;
 
@@ -38,10 +38,27 @@ fn histograms_become_markers() {
 
 #[test]
 fn strings_are_go_s() {
-    assert_eq!(unquoted(r#""a\n\"\x41\u00e9""#).as_deref(), Some("a\n\"A\u{e9}"));
-    assert_eq!(unquoted(r"`a\n`").as_deref(), Some("a\\n"));
-    assert_eq!(unquoted("a"), None);
-    assert_eq!(unquoted(r#""\q""#), None);
+    let wanted = |text: &str| {
+        let script = Script::read(&format!("eval instant at 0 \"\"\n  expect string {text}")).ok()?;
+        match &script.commands[0].action {
+            Action::Eval(eval) => match &eval.expected {
+                Expected::Text(text) => Some(text.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
+    };
+    let text = |text: &str| Some(text.to_string());
+    assert_eq!(wanted(r#""a\n\"\x41\u00e9\101\xc3\xa9""#), text("a\n\"A\u{e9}A\u{e9}"));
+    assert_eq!(wanted(r"`a\n`"), text("a\\n"));
+    assert_eq!(wanted("a"), None);
+    assert_eq!(wanted(r#""\q""#), None);
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out_of_the_rest() {
+    let (script, wrong) = Script::read_what_can_be("eval sometimes 1\n  1\n\neval instant at 0 2\n  2\n");
+    assert_eq!((script.commands.len(), wrong.len(), wrong[0].line), (1, 1, 1));
 }
 
 #[test]
