@@ -9,6 +9,9 @@ use scenarios::span::{Source, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The last moment that a sample may have, ms: the end of the year 9999, as behind `@`.
+const MOMENT_MAX: u64 = 253_402_300_800_000;
+
 /// Samples of a file.
 pub(super) struct Data {
     series: BTreeMap<Labels, BTreeMap<Option<i64>, f64>>,
@@ -34,6 +37,12 @@ impl Data {
         let mut data = Data { series: BTreeMap::new(), newest: None };
         for sample in &samples {
             let (labels, at) = (labels(sample), sample.timestamp);
+            if let Some(at) = at.filter(|at| at.unsigned_abs() > MOMENT_MAX) {
+                let whole = Span::new(source.clone(), 0, 0);
+                let problem =
+                    Problem::error(format!("{labels} has a sample at {at} ms, which is no time"), whole);
+                return Err(problem.hint("Prometheus text has milliseconds since 1970, OpenMetrics seconds"));
+            }
             data.newest = data.newest.max(at.map(Millis));
             let points = data.series.entry(labels.clone()).or_default();
             if points.insert(at, sample.value).is_some() {
