@@ -10,6 +10,7 @@ use crate::store::METRIC_NAME;
 use crate::time::Millis;
 use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// The elements that have the same grouping labels.
 struct Group {
@@ -132,14 +133,55 @@ fn reduce(op: Op, values: &[f64], dialect: Dialect) -> f64 {
 }
 
 /// The `k` largest or smallest, best first; NaN only if there is nothing else.
-fn ends(mut members: Vec<Element>, k: usize, op: Op) -> Vec<Element> {
+///
+/// Of equal elements at the edge those stay that stay in a heap of Go's, which is how Prometheus chooses.
+fn ends(members: Vec<Element>, k: usize, op: Op) -> Vec<Element> {
+    let worse = |a: &Element, b: &Element| {
+        a.value.is_nan() || if op == Op::Topk { a.value < b.value } else { a.value > b.value }
+    };
+    let mut members = kept(members, k, worse);
     let ascending = |a: &Element, b: &Element| a.value.partial_cmp(&b.value).unwrap_or(Ordering::Equal);
     members.sort_by(|a, b| {
         let by_value = if op == Op::Topk { ascending(b, a) } else { ascending(a, b) };
         a.value.is_nan().cmp(&b.value.is_nan()).then(by_value)
     });
-    members.truncate(k);
     members
+}
+
+/// The `k` best of `members`: a heap whose top is the worst, and the first that is better takes the top's place.
+fn kept(members: Vec<Element>, k: usize, worse: impl Fn(&Element, &Element) -> bool) -> Vec<Element> {
+    let mut heap: Vec<Element> = Vec::with_capacity(k.min(members.len()));
+    for member in members {
+        if heap.len() < k {
+            heap.push(member);
+            let mut child = heap.len() - 1;
+            while child > 0 && worse(&heap[child], &heap[(child - 1) / 2]) {
+                heap.swap(child, (child - 1) / 2);
+                child = (child - 1) / 2;
+            }
+        } else if k > 0 && !member.value.is_nan() && worse(&heap[0], &member) {
+            heap[0] = member;
+            sink(&mut heap, &worse);
+        }
+    }
+    heap
+}
+
+/// Moves the top down to where no child is worse.
+fn sink(heap: &mut [Element], worse: &impl Fn(&Element, &Element) -> bool) {
+    let mut parent = 0;
+    loop {
+        let (left, right) = (2 * parent + 1, 2 * parent + 2);
+        if left >= heap.len() {
+            return;
+        }
+        let child = if right < heap.len() && worse(&heap[right], &heap[left]) { right } else { left };
+        if !worse(&heap[child], &heap[parent]) {
+            return;
+        }
+        heap.swap(child, parent);
+        parent = child;
+    }
 }
 
 /// How many members have each value, the value as a label.
@@ -154,7 +196,11 @@ fn count_values(query: &Query<'_>, aggregate: &Aggregate, groups: Vec<Group>) ->
     for group in groups {
         let base = if group.nameless { without_name(&group.labels) } else { group.labels };
         for member in group.members {
-            let labels = base.with(label, &plain_number(member.value));
+            // Prometheus sets the label before it groups: `without` it takes it away again.
+            let labels = match &aggregate.grouping {
+                Grouping::Without(names) if is_taken_away(names, label) => base.clone(),
+                _ => base.with(label, &plain_number(member.value)),
+            };
             let index = *by_labels.entry(labels.clone()).or_insert_with(|| {
                 counted.push(Element::new(labels, 0.0));
                 counted.len() - 1
@@ -163,6 +209,10 @@ fn count_values(query: &Query<'_>, aggregate: &Aggregate, groups: Vec<Group>) ->
         }
     }
     Ok(counted)
+}
+
+fn is_taken_away(names: &[Arc<str>], label: &str) -> bool {
+    label == METRIC_NAME || names.iter().any(|name| **name == *label)
 }
 
 /// A number without exponent, as Go's `'f'` with the fewest digits; of two as near as each other, the even one.

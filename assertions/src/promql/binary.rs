@@ -158,19 +158,22 @@ fn matched(
         let (l, r) =
             if many_is_right { (partner.value, element.value) } else { (element.value, partner.value) };
         let one_to_one = matches!(binary.matching.cardinality, Cardinality::OneToOne);
-        // 3.x refuses a second partner even if the comparison is false; 2.x only if both come through.
-        if one_to_one && query.settings.dialect == Dialect::V3 && !taken.insert(group.clone()) {
-            return Err(EvalError::ManyToOne);
+        let value = pair(binary, l, r, l);
+        // 3.x refuses a second partner, or a second element of the same labels, even if the comparison is false; 2.x only if
+        // both come through.
+        if value.is_none() && query.settings.dialect == Dialect::V2 {
+            continue;
         }
-        let Some(value) = pair(binary, l, r, l) else { continue };
-        let joined = joined(query, binary, &element, partner, value);
-        if one_to_one && query.settings.dialect == Dialect::V2 && !taken.insert(group) {
+        let joined = joined(query, binary, &element, partner, value.unwrap_or_default());
+        if one_to_one && !taken.insert(group) {
             return Err(EvalError::ManyToOne);
         }
         if !one_to_one && !taken.insert(joined.labels.clone()) {
             return Err(EvalError::GroupingNotUnique(joined.labels));
         }
-        result.push(joined);
+        if value.is_some() {
+            result.push(joined);
+        }
     }
     // Of a name that was matched on and then dropped nothing is left to tell elements apart.
     if matches!(&binary.matching.labels, MatchLabels::On(names) if names.iter().any(|name| **name == *METRIC_NAME))
@@ -199,8 +202,12 @@ fn unique<'e>(
 /// The element that a pair becomes: the many side's labels, and those the other side lends.
 fn joined(query: &Query<'_>, binary: &Binary, many: &Element, one: &Element, value: f64) -> Element {
     let mut element = Element { labels: many.labels.clone(), value, nameless: many.nameless };
-    if drops_name(binary, query.settings.dialect) {
+    // Between two vectors a new quantity loses its name at once, even where names go at the end.
+    if binary.returns_bool {
         query.drop_name(&mut element);
+    } else if drops_name(binary, query.settings.dialect) {
+        element.labels = without_name(&element.labels);
+        element.nameless = false;
     }
     let (Cardinality::ManyToOne(lent) | Cardinality::OneToMany(lent)) = &binary.matching.cardinality else {
         element.labels = match &binary.matching.labels {

@@ -115,18 +115,18 @@ fn absent(query: &Query<'_>, expr: &Expr, at: Millis) -> Evaluated<Vec<Element>>
 pub(super) fn labels_of_absent(expr: &Expr) -> Labels {
     let (Expr::Selector(selector) | Expr::Range { selector, .. }) = expr else { return Labels::default() };
     let mut pinned: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut ambiguous: BTreeSet<&str> = BTreeSet::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for Matcher { name, op, .. } in selector.matchers.iter().filter(|matcher| *matcher.name != *METRIC_NAME) {
         match op {
-            MatchOp::Equal(value) if !pinned.contains_key(&**name) => {
+            MatchOp::Equal(value) if seen.insert(name) => {
                 pinned.insert(name, value);
             }
             _ => {
-                ambiguous.insert(name);
+                pinned.remove(&**name);
             }
         }
     }
-    Labels::from_pairs(pinned.into_iter().filter(|(name, _)| !ambiguous.contains(name)))
+    Labels::from_pairs(pinned)
 }
 
 /// By value, NaN last.

@@ -96,7 +96,9 @@ fn expanded(template: &str, captures: &regex::Captures<'_>) -> String {
             text.push('$');
             continue;
         }
-        let group = match name.bytes().all(|b| b.is_ascii_digit()) {
+        // `01` is a name, not a number.
+        let is_index = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
+        let group = match is_index {
             true => name.parse().ok().and_then(|index| captures.get(index)),
             false => captures.name(name),
         };

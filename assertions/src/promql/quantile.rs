@@ -59,7 +59,7 @@ pub(super) fn vector(
     let mut result = Vec::new();
     for Histogram { mut element, buckets } in histograms(elements)? {
         element.value = match function {
-            OtherFunction::HistogramFraction => fraction_between(first, second, buckets, dialect),
+            OtherFunction::HistogramFraction => fraction_between(first, second, buckets),
             _ => histogram_quantile(first, buckets, dialect),
         };
         query.drop_name(&mut element);
@@ -122,10 +122,8 @@ fn bound(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// The buckets made fit to interpolate in: sorted, no bound twice, counts never falling.
-///
-/// None: no +Inf bucket, or no observations.
-fn prepared(mut buckets: Vec<Bucket>, dialect: Dialect) -> Option<Vec<Bucket>> {
+/// The buckets in order, no bound twice. None: no +Inf bucket.
+fn coalesced(mut buckets: Vec<Bucket>) -> Option<Vec<Bucket>> {
     buckets.sort_by(|a, b| a.upper.total_cmp(&b.upper));
     if buckets.last()?.upper != f64::INFINITY {
         return None;
@@ -137,6 +135,14 @@ fn prepared(mut buckets: Vec<Bucket>, dialect: Dialect) -> Option<Vec<Bucket>> {
         }
         same
     });
+    Some(buckets)
+}
+
+/// The buckets made fit to interpolate in: in order, no bound twice, counts never falling.
+///
+/// None: no +Inf bucket, or no observations.
+fn prepared(buckets: Vec<Bucket>, dialect: Dialect) -> Option<Vec<Bucket>> {
+    let mut buckets = coalesced(buckets)?;
     make_monotonic(&mut buckets, dialect);
     (buckets.last()?.count != 0.0).then_some(buckets)
 }
@@ -205,17 +211,21 @@ fn first_reaching(rank: f64, buckets: &[Bucket]) -> usize {
     low
 }
 
-/// The share of observations between two values.
-fn fraction_between(lower: f64, upper: f64, buckets: Vec<Bucket>, dialect: Dialect) -> f64 {
-    let Some(buckets) = prepared(buckets, dialect) else { return f64::NAN };
-    if lower.is_nan() || upper.is_nan() {
+/// The share of observations between two values. Counts that fall are taken as they are, as Prometheus does here.
+fn fraction_between(lower: f64, upper: f64, buckets: Vec<Bucket>) -> f64 {
+    let Some(buckets) = coalesced(buckets) else { return f64::NAN };
+    let observations = buckets[buckets.len() - 1].count;
+    if lower.is_nan() || upper.is_nan() || observations == 0.0 {
         return f64::NAN;
     }
     if lower >= upper {
         return 0.0;
     }
-    let observations = buckets[buckets.len() - 1].count;
-    (observations_until(&buckets, upper) - observations_until(&buckets, lower)) / observations
+    let until = |value| {
+        let rank = observations_until(&buckets, value);
+        if rank > observations { observations } else { rank }
+    };
+    (until(upper) - until(lower)) / observations
 }
 
 /// How many observations are at most `value`, by linear interpolation.

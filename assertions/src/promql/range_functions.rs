@@ -22,6 +22,10 @@ pub(super) fn vector(
     at: Millis,
 ) -> Evaluated<Vec<Element>> {
     let argument = query.range(range_argument(arguments)?, at)?;
+    if argument.series.is_empty() {
+        // Prometheus asks the function for each series, so its other arguments are looked at only if there are some.
+        return Ok(Vec::new());
+    }
     let window = Windowed::new(query, function, arguments, argument.span, at)?;
     let mut elements = Vec::with_capacity(argument.series.len());
     for series in &argument.series {
