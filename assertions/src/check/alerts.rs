@@ -53,11 +53,30 @@ fn watches_absence(rule: &RuleView) -> bool {
     tree::asserts_absence(&expression.expr) || tree::limits(&expression.expr).into_iter().any(of_up)
 }
 
+/// Whether it is a rate that should be above something: true of missing traffic.
+fn asks_for_traffic(node: &Expr) -> bool {
+    tree::limit(node).is_some_and(|limit| {
+        (limit.is_lower() || limit.op == Comparison::Equal)
+            && tree::quotient(tree::without_constants(limit.value)).is_none()
+            && tree::any(limit.value, |node| {
+                tree::range_call(node).is_some_and(|(function, _)| is_rate(function))
+            })
+    })
+}
+
 /// An expression in which nothing takes elements away: it fires as long as there is data.
 fn no_comparison(expression: &Expression, report: &mut Report<'_>) {
     let expr = &expression.expr;
     // One that reads nothing always fires, which is what a dead man's switch is for.
     if tree::selectors(expr).is_empty() || tree::asserts_absence(expr) {
+        return;
+    }
+    let alternatives = tree::alternatives(expr);
+    let always = alternatives.iter().find(|part| tree::is_call(part, OtherFunction::Vector));
+    if let Some(always) = always.filter(|_| alternatives.len() > 1) {
+        let summary = "`or vector(…)` beside the comparison always has a value: the alert always fires";
+        let fix = "put it inside the comparison: `(x or vector(0)) > 5`";
+        report.add(&lints::ALWAYS_FIRES, expression.place(always), summary, fix);
         return;
     }
     let filters = |node: &Expr| match node {
@@ -174,7 +193,7 @@ impl Alert<'_> {
         let fix = match high == 1.0 && threshold > 1.0 && threshold <= 100.0 {
             true => format!("{threshold} % is `{}`", threshold / 100.0),
             false if low == 1.0 => {
-                "counting nothing gives no value, not 0: add `or vector(0)`, or ask `absent(…)`".to_owned()
+                "counting nothing gives no value, not 0: write `(count(…) or vector(0)) == 0`, or ask `absent(…)`".to_owned()
             }
             false => "choose a threshold inside of that".to_owned(),
         };
@@ -215,7 +234,9 @@ impl Alert<'_> {
         let counts =
             tree::any(whole, |node| tree::range_call(node).is_some_and(|(function, _)| is_rate(function)));
         let covers = tree::any(&self.expression.expr, |node| {
-            tree::asserts_absence(node) || tree::is_call(node, OtherFunction::Vector)
+            tree::asserts_absence(node)
+                || tree::is_call(node, OtherFunction::Vector)
+                || asks_for_traffic(node)
         });
         let share = share::of(self.limit.value);
         let falls = match share {

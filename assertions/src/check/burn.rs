@@ -11,6 +11,7 @@ use super::{Context, Finding, Report, promql};
 use crate::alertmanager::duration;
 use crate::promql::ast::{Arithmetic, Expr, Operator, SetOperator};
 use crate::promql::function::OtherFunction;
+use crate::promql::ratio::Ratio;
 use scenarios::units::format_duration;
 use std::time::Duration;
 
@@ -64,7 +65,14 @@ fn guessed_factor(threshold: f64) -> Option<f64> {
 fn burn(limit: Limit<'_>) -> Burn<'_> {
     let window =
         tree::longest_window(limit.value).map(promql::millis).or_else(|| recorded_window(limit.value));
-    Burn { limit, factor: product(limit.bound).map(|(factor, _)| factor), window }
+    let factor = product(limit.bound).filter(|_| scale(limit.value).is_some()).map(|(factor, _)| factor);
+    Burn { limit, factor, window }
+}
+
+/// What a share of events is multiplied by; `None` of anything else, whose threshold is no burn rate.
+fn scale(value: &Expr) -> Option<f64> {
+    let quotient = || Ratio::of(value).filter(|ratio| ratio.all.is_some()).map(|ratio| ratio.scale.abs());
+    share::of(value).map(|share| share.scale).or_else(quotient)
 }
 
 /// The window at the end of a recorded name: `slo:burnrate1h`, `ratio_rate5m`.
@@ -80,7 +88,7 @@ fn recorded_window(expr: &Expr) -> Option<Duration> {
 fn unreachable(expression: &Expression, report: &mut Report<'_>) {
     for limit in tree::limits(&expression.expr).into_iter().filter(Limit::is_upper) {
         let Some((factor, budget)) = product(limit.bound) else { continue };
-        let scale = share::of(limit.value).map_or(1.0, |share| share.scale);
+        let Some(scale) = scale(limit.value) else { continue };
         if limit.threshold < scale {
             continue;
         }

@@ -25,8 +25,8 @@ const LANGUAGES: &[(&str, &[&str])] = &[
     ),
     ("Flux (InfluxDB)", &["from(bucket", "|> range", "|> filter"]),
     ("SQL", &["select ", "insert "]),
-    ("a Datadog monitor", &["avg(last_", "sum(last_", "max(last_", "min(last_"]),
-    ("a search query (Lucene, KQL)", &[" and status:", "status:", "level:", "message:"]),
+    ("a Datadog monitor", &["(last_1", "(last_2", "(last_3", "(last_4", "(last_5"]),
+    ("a search query (Lucene, KQL)", &[" status:", " level:", " message:"]),
     (
         "MetricsQL (VictoriaMetrics)",
         &[
@@ -45,7 +45,8 @@ const LANGUAGES: &[(&str, &[&str])] = &[
 
 /// The language an expression is probably written in, if it is none of Prometheus'.
 fn other_language(text: &str) -> Option<&'static str> {
-    let text = without_texts(&text.to_lowercase());
+    // A word at the start stands after a blank, too.
+    let text = format!(" {}", without_texts(&text.to_lowercase()));
     let found = LANGUAGES.iter().find(|(_, marks)| marks.iter().any(|mark| text.contains(mark)));
     found.map(|(language, _)| *language)
 }

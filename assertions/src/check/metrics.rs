@@ -101,11 +101,14 @@ pub(super) fn kind_of(name: &str, metrics: Option<&Metrics>) -> Option<Known> {
         return None;
     }
     if ["_total", "_bucket"].iter().any(|end| name.ends_with(end)) {
-        return Some(Known { kind: SeriesKind::Counter, from: "by its name" });
+        return Some(Known { kind: SeriesKind::Counter, from: BY_NAME });
     }
     let is_gauge = GAUGE_ENDS.iter().any(|end| name.ends_with(end));
-    is_gauge.then_some(Known { kind: SeriesKind::Gauge, from: "by its name" })
+    is_gauge.then_some(Known { kind: SeriesKind::Gauge, from: BY_NAME })
 }
+
+/// What a kind is known from that only the name gives away.
+pub(super) const BY_NAME: &str = "by its name";
 
 /// Ends of names that only gauges have. `_seconds` and `_bytes` are not among them: old exporters count in both.
 const GAUGE_ENDS: &[&str] = &[
@@ -143,11 +146,15 @@ const DOCUMENTED: &[(&str, SeriesKind)] = &[
     ("go_memstats_heap_*", SeriesKind::Gauge),
     ("haproxy_backend_current_*", SeriesKind::Gauge),
     ("haproxy_frontend_current_*", SeriesKind::Gauge),
+    ("kong_http_status", SeriesKind::Counter),
+    ("mysql_global_status_connections", SeriesKind::Counter),
     ("node_filesystem_*", SeriesKind::Gauge),
     ("node_load1", SeriesKind::Gauge),
     ("node_load15", SeriesKind::Gauge),
     ("node_load5", SeriesKind::Gauge),
     ("node_memory_*", SeriesKind::Gauge),
+    ("node_netstat_Ip_Forwarding", SeriesKind::Gauge),
+    ("node_netstat_Tcp_CurrEstab", SeriesKind::Gauge),
     ("node_netstat_*", SeriesKind::Counter),
     ("node_vmstat_*", SeriesKind::Counter),
     ("pg_database_size_bytes", SeriesKind::Gauge),

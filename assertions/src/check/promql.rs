@@ -1,7 +1,7 @@
 //! Expressions that mean something else than they look: rates of gauges, raw counters, windows.
 
 use super::lints::{self, Level};
-use super::metrics::{Known, SeriesKind, kind_of};
+use super::metrics::{BY_NAME, Known, SeriesKind, kind_of};
 use super::rules::{Expression, RuleView};
 use super::tree::{self, Visit};
 use super::{Context, Finding, Report};
@@ -65,7 +65,9 @@ fn rate_of_gauge(
         false => format!("`{function}` of the gauge {name} ({from}): every fall is taken for a restart"),
     };
     let fix = format!("compare `{name}` itself, or its trend with `deriv` or `delta`");
-    report.add(&lints::RATE_OF_GAUGE, expression.place(visit.node), summary, fix);
+    // A name is a guess.
+    let level = if from == BY_NAME { Level::Warning } else { Level::Error };
+    report.add_as(level, &lints::RATE_OF_GAUGE, expression.place(visit.node), summary, fix);
     Some(())
 }
 

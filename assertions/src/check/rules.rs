@@ -212,11 +212,17 @@ fn adopt_problems(
     file: &RuleFile,
     findings: &mut Vec<Finding>,
 ) {
-    let dialect = settings.dialect.unwrap_or(Dialect::V2);
-    let problems = match rule::load(std::slice::from_ref(source), dialect.into()) {
+    let read = |dialect: Dialect| match rule::load(std::slice::from_ref(source), dialect.into()) {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems,
     };
+    let mut problems = read(settings.dialect.unwrap_or(Dialect::V2));
+    if settings.dialect.is_none() {
+        // Nobody said which Prometheus: what one of the two takes is no problem.
+        let modern = read(Dialect::V3);
+        let place = |problem: &Problem| problem.span.as_ref().map(|span| span.start);
+        problems.retain(|problem| modern.iter().any(|other| place(other) == place(problem)));
+    }
     let rules = tree.get("groups").map(Node::items).unwrap_or_default();
     let rules = rules.iter().flat_map(|group| group.get("rules").map(Node::items).unwrap_or_default());
     let texts: Vec<Span> = rules.filter_map(|rule| rule.get("expr")).map(|expr| expr.span.clone()).collect();

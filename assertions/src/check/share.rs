@@ -1,8 +1,12 @@
 //! Shares: expressions that lie between 0 and 1 times a factor, because they divide a part by its whole.
 
 use super::tree;
-use crate::promql::ast::{Arithmetic, Expr, Operator, Selector};
+use crate::promql::ast::{AggregateOperator, Arithmetic, Expr, Operator, Selector};
 use crate::promql::ratio::Ratio;
+
+/// What makes a share of shares.
+const KEEPS_SHARES: [AggregateOperator; 4] =
+    [AggregateOperator::Sum, AggregateOperator::Avg, AggregateOperator::Min, AggregateOperator::Max];
 
 /// A part of a whole, times a factor.
 pub(super) struct Share {
@@ -18,10 +22,29 @@ pub(super) fn of(expr: &Expr) -> Option<Share> {
 }
 
 fn by_counts(expr: &Expr) -> Option<Share> {
+    if !is_plain(expr) {
+        return None;
+    }
     let ratio = Ratio::of(expr)?;
     let all = ratio.all.as_ref()?;
     let is_rest = is_rest_of(&ratio.counted, all);
     (is_rest || is_part(&ratio.counted, all)).then(|| Share { scale: ratio.scale.abs(), is_rest })
+}
+
+/// Whether it is a quotient times a factor, or that factor minus it: nothing else stays between 0 and the factor.
+fn is_plain(expr: &Expr) -> bool {
+    let Expr::Binary(binary) = expr else { return false };
+    let (left, right) = (tree::number(&binary.left), tree::number(&binary.right));
+    match binary.op {
+        Operator::Arithmetic(Arithmetic::Divide) => right.is_none() || is_plain(&binary.left),
+        Operator::Arithmetic(Arithmetic::Multiply) if left.is_some() => is_plain(&binary.right),
+        Operator::Arithmetic(Arithmetic::Multiply) if right.is_some() => is_plain(&binary.left),
+        Operator::Arithmetic(Arithmetic::Subtract) => left.is_some_and(|whole| {
+            let scale = Ratio::of(&binary.right).map(|ratio| ratio.scale.abs());
+            is_plain(&binary.right) && scale == Some(whole)
+        }),
+        _ => false,
+    }
 }
 
 /// `all - good`, as [`Ratio`] writes the rest.
@@ -47,12 +70,23 @@ fn terms(expr: &Expr) -> Vec<&Expr> {
 
 /// Whether both count one metric and the part has all conditions of the whole, and more.
 fn selects_part(part: &Expr, all: &Expr) -> bool {
+    // A maximum beside an average, or this week beside the last, is no part of it.
+    let adds = |expr: &Expr| {
+        !tree::any(
+            expr,
+            |node| matches!(node, Expr::Aggregate(aggregate) if aggregate.op != AggregateOperator::Sum),
+        )
+    };
+    if tree::longest_window(part) != tree::longest_window(all) || !adds(part) || !adds(all) {
+        return false;
+    }
     let (left, right) = (tree::selectors(part), tree::selectors(all));
     let ([part], [all]) = (left.as_slice(), right.as_slice()) else { return false };
     let has =
         |selector: &Selector, text: &str| selector.matchers.iter().any(|matcher| matcher.to_string() == text);
     part.name.is_some()
         && part.name == all.name
+        && part.time == all.time
         && all.matchers.iter().all(|matcher| has(part, &matcher.to_string()))
 }
 
@@ -67,13 +101,15 @@ fn recorded(expr: &Expr) -> Option<Share> {
     }
     let inner = match expr {
         // A sum of shares can be above 1 where there are several; one recorded for the service has one element.
-        Expr::Aggregate(aggregate) => &aggregate.expr,
+        Expr::Aggregate(aggregate) if KEEPS_SHARES.contains(&aggregate.op) => &aggregate.expr,
         _ => expr,
     };
     let Expr::Selector(selector) = inner else { return None };
     let name = selector.name.as_deref()?;
-    let says = |word: &str| word.starts_with("ratio") || word.starts_with("burnrate");
-    let is_share = name.contains(':') && (name.contains("sli_error") || name.split([':', '_']).any(says));
+    let says = |start: &str| name.split([':', '_']).any(|word| word.starts_with(start));
+    // A load per CPU, a burn rate in multiples and what remains of a budget are ratios too, and not between 0 and 1.
+    let of_events = says("ratio") && (says("error") || says("fail")) && !says("budget");
+    let is_share = name.contains(':') && (name.contains("sli_error") || says("burnrate") || of_events);
     is_share.then_some(Share { scale: 1.0, is_rest: false })
 }
 

@@ -29,13 +29,17 @@ pub(super) fn text(findings: &[Finding], docs_url: &str) -> String {
 
 fn rule(lint: &Lint, docs_url: &str) -> Value {
     let title = lint.title;
-    json!({
+    let mut rule = json!({
         "id": lint.id,
         "shortDescription": { "text": title },
         "help": { "text": format!("See docs/checks/{}.md: what it finds, why it matters, how to fix it and how to switch it off.", lint.id) },
-        "helpUri": format!("{}/{}.md", docs_url.trim_end_matches('/'), lint.id),
         "defaultConfiguration": { "level": level(lint.level) },
-    })
+    });
+    // SARIF wants an absolute address there.
+    if docs_url.contains("://") {
+        rule["helpUri"] = format!("{}/{}.md", docs_url.trim_end_matches('/'), lint.id).into();
+    }
+    rule
 }
 
 fn level(level: Level) -> &'static str {
