@@ -85,7 +85,8 @@ pub(super) fn other(
         O::Clamp => {
             let (low, high) = (scalar(1)?, scalar(2)?);
             if high < low {
-                return Ok(Vec::new());
+                // What is wrong with the vector is wrong whatever the bounds.
+                return query.vector(first, at).map(|_| Vec::new());
             }
             mapped(query, first, at, |value| sums::larger(low, sums::smaller(high, value)))
         }
