@@ -22,6 +22,15 @@ enum Conn {
     Open(ConnId, Endpoint),
 }
 
+impl Conn {
+    fn open(&self) -> Option<ConnId> {
+        match self {
+            Conn::Open(conn, _) => Some(*conn),
+            Conn::None | Conn::Http => None,
+        }
+    }
+}
+
 /// One shard.
 #[derive(Debug)]
 pub(crate) struct Echo {
@@ -46,11 +55,11 @@ impl Echo {
     }
 
     fn close_all(&mut self, io: &mut Io<Mail>) {
-        for conn in &self.conns {
-            if let Conn::Open(conn, _) = conn {
-                close(*conn, 1001, "the gateway is shutting down", io);
-            }
-        }
+        let open: Vec<ConnId> = self.conns.iter().filter_map(Conn::open).collect();
+        let mut farewell = Vec::new();
+        frame::write_close(&mut farewell, 1001, "the gateway is shutting down", None);
+        io.send_to_all(open.iter().copied(), &farewell);
+        open.into_iter().for_each(|conn| io.close(conn));
     }
 
     fn upgrade(&mut self, conn: ConnId, input: &[u8], io: &mut Io<Mail>) -> usize {

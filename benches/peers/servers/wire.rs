@@ -44,11 +44,7 @@ impl Bare {
             Mode::Fanout => {
                 self.scratch.clear();
                 frame::write(&mut self.scratch, Opcode::Binary, message, None);
-                for peer in self.peers.iter().flatten() {
-                    if let Some(out) = io.send(*peer) {
-                        out.extend_from_slice(&self.scratch);
-                    }
-                }
+                io.send_to_all(self.peers.iter().flatten().copied(), &self.scratch);
             }
             Mode::Route | Mode::Echo => {
                 if let Some(Some(peer)) = self.peers.get(id as usize) {

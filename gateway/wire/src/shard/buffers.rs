@@ -1,4 +1,7 @@
 //! Output buffers of a shard: a connection holds one while it has something to write, and idle connections hold none.
+//!
+//! Connections whose output is the same hold the same one: a fan-out's bytes are then in memory once, where each send finds
+//! them in the CPU's cache. Who writes something of its own to a shared buffer gets a copy first.
 
 /// A buffer above this capacity is given back to the allocator.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -9,7 +12,7 @@ const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// All buffers, by index.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    all: Vec<Vec<u8>>,
+    all: Vec<Buffer>,
     /// Not in use, with memory.
     kept: Vec<u32>,
     /// Not in use, without.
@@ -17,38 +20,81 @@ pub(super) struct Buffers {
     kept_bytes: usize,
 }
 
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// Connections that hold it.
+    holders: u32,
+}
+
 impl Buffers {
-    /// An empty buffer, which is the caller's until it is given back.
+    /// An empty buffer with one holder.
     pub(super) fn take(&mut self) -> u32 {
-        if let Some(index) = self.kept.pop() {
-            self.kept_bytes -= self.all[index as usize].capacity();
-            return index;
-        }
-        self.bare.pop().unwrap_or_else(|| {
-            self.all.push(Vec::new());
-            (self.all.len() - 1) as u32
-        })
+        let index = if let Some(index) = self.kept.pop() {
+            self.kept_bytes -= self.all[index as usize].bytes.capacity();
+            index
+        } else {
+            self.bare.pop().unwrap_or_else(|| {
+                self.all.push(Buffer::default());
+                (self.all.len() - 1) as u32
+            })
+        };
+        self.all[index as usize].holders = 1;
+        index
     }
 
-    /// Takes a buffer back, whatever is in it.
-    pub(super) fn give_back(&mut self, index: u32) {
+    /// One more connection holds the buffer.
+    pub(super) fn share(&mut self, index: u32) {
+        self.all[index as usize].holders += 1;
+    }
+
+    /// Whether it has one holder.
+    pub(super) fn is_own(&self, index: u32) -> bool {
+        self.all[index as usize].holders == 1
+    }
+
+    /// Another buffer with the same in it, and one holder.
+    pub(super) fn copy(&mut self, index: u32) -> u32 {
+        let copy = self.take();
+        let mut bytes = std::mem::take(&mut self.all[copy as usize].bytes);
+        bytes.extend_from_slice(&self.all[index as usize].bytes);
+        self.all[copy as usize].bytes = bytes;
+        copy
+    }
+
+    /// One connection holds it no longer; with the last one what is in it goes. True: that was the last one.
+    pub(super) fn give_back(&mut self, index: u32) -> bool {
         let buffer = &mut self.all[index as usize];
-        buffer.clear();
-        let bytes = buffer.capacity();
-        if bytes == 0 || bytes > BUFFER_BYTES_MAX || self.kept_bytes + bytes > KEPT_BYTES_MAX {
-            *buffer = Vec::new();
-            return self.bare.push(index);
+        buffer.holders -= 1;
+        if buffer.holders > 0 {
+            return false;
         }
-        self.kept_bytes += bytes;
-        self.kept.push(index);
+        buffer.bytes.clear();
+        let bytes = buffer.bytes.capacity();
+        if bytes == 0 || bytes > BUFFER_BYTES_MAX || self.kept_bytes + bytes > KEPT_BYTES_MAX {
+            buffer.bytes = Vec::new();
+            self.bare.push(index);
+        } else {
+            self.kept_bytes += bytes;
+            self.kept.push(index);
+        }
+        true
+    }
+
+    #[cfg(test)]
+    pub(super) fn all_are_free(&self) -> bool {
+        self.kept.len() + self.bare.len() == self.all.len()
     }
 
     pub(super) fn get(&self, index: u32) -> &Vec<u8> {
-        &self.all[index as usize]
+        &self.all[index as usize].bytes
     }
 
+    /// To write to; whoever does must be the one holder.
     pub(super) fn get_mut(&mut self, index: u32) -> &mut Vec<u8> {
-        &mut self.all[index as usize]
+        let buffer = &mut self.all[index as usize];
+        debug_assert_eq!(buffer.holders, 1, "others hold it too");
+        &mut buffer.bytes
     }
 }
 
@@ -67,7 +113,7 @@ mod tests {
     }
 
     fn held(buffers: &Buffers) -> usize {
-        buffers.all.iter().map(Vec::capacity).sum()
+        buffers.all.iter().map(|buffer| buffer.bytes.capacity()).sum()
     }
 
     #[test]

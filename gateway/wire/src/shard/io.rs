@@ -53,7 +53,7 @@ const DRAIN: u8 = 1;
 /// When input arrived.
 const ARRIVALS: u8 = 2;
 
-/// The application's side of a connection: 16 bytes when idle.
+/// The application's side of a connection: 12 bytes when idle.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) generation: u32,
@@ -61,12 +61,24 @@ pub(super) struct Slot {
     /// The kernel took less than was offered; wait until it is writable.
     pub(super) blocked: bool,
     dirty: bool,
-    /// What the application wants to be told: [`DRAIN`], [`ARRIVALS`]. One byte, so that a slot stays at 16.
+    /// What the application wants to be told: [`DRAIN`], [`ARRIVALS`]. One byte, so that a slot stays at 12.
     wants: u8,
-    /// Its output buffer, or none.
+    /// Its output that has not left, or none.
     buffer: u32,
-    /// Bytes of the buffer that have left.
-    sent: u32,
+}
+
+impl Slot {
+    /// Its buffer, held by nobody else.
+    fn own_buffer<'a>(&mut self, buffers: &'a mut Buffers) -> &'a mut Vec<u8> {
+        if self.buffer == NO_BUFFER {
+            self.buffer = buffers.take();
+        } else if !buffers.is_own(self.buffer) {
+            let copy = buffers.copy(self.buffer);
+            buffers.give_back(self.buffer);
+            self.buffer = copy;
+        }
+        buffers.get_mut(self.buffer)
+    }
 }
 
 /// A connection to be opened.
@@ -193,21 +205,52 @@ impl<M> Io<M> {
         if slot.generation != conn.generation || slot.state != State::Open {
             return None;
         }
-        if slot.buffer == NO_BUFFER {
-            slot.buffer = self.buffers.take();
-        }
         if !slot.dirty {
             slot.dirty = true;
             self.dirty.push(conn);
         }
-        Some(self.buffers.get_mut(slot.buffer))
+        Some(slot.own_buffer(&mut self.buffers))
+    }
+
+    /// Appends `bytes` for each of `conns`; who is gone is left out. Connections with nothing else to write in this step hold
+    /// them once between them, so a fan-out is cheapest this way.
+    pub fn send_to_all(&mut self, conns: impl IntoIterator<Item = ConnId>, bytes: &[u8]) {
+        // What a shared buffer, or none, has become with these bytes appended.
+        let mut last: Option<(u32, u32)> = None;
+        for conn in conns {
+            let Some(slot) = self.slots.get_mut(conn.index as usize) else { continue };
+            if slot.generation != conn.generation || slot.state != State::Open {
+                continue;
+            }
+            if !slot.dirty {
+                slot.dirty = true;
+                self.dirty.push(conn);
+            }
+            let before = slot.buffer;
+            if let Some((_, after)) = last.filter(|(from, _)| *from == before) {
+                self.buffers.share(after);
+                slot.buffer = after;
+                // Its number may soon be another buffer's.
+                if before != NO_BUFFER && self.buffers.give_back(before) {
+                    last = None;
+                }
+                continue;
+            }
+            let is_own = before != NO_BUFFER && self.buffers.is_own(before);
+            slot.own_buffer(&mut self.buffers).extend_from_slice(bytes);
+            if !is_own {
+                last = Some((before, slot.buffer));
+            } else if last.is_some_and(|(_, after)| after == before) {
+                last = None;
+            }
+        }
     }
 
     /// Bytes written for `conn` that have not left; 0 if it is gone.
     pub fn backlog(&self, conn: ConnId) -> usize {
         self.slot(conn)
             .filter(|slot| slot.buffer != NO_BUFFER)
-            .map_or(0, |slot| self.buffers.get(slot.buffer).len().saturating_sub(slot.sent as usize))
+            .map_or(0, |slot| self.buffers.get(slot.buffer).len())
     }
 
     /// Whether the kernel takes no more bytes for `conn` at present.
@@ -316,7 +359,6 @@ impl<M> Io<M> {
                 dirty: false,
                 wants: 0,
                 buffer: NO_BUFFER,
-                sent: 0,
             });
             (self.slots.len() - 1) as u32
         });
@@ -381,10 +423,7 @@ impl<M> Io<M> {
         if slot.generation != conn.generation || !matches!(slot.state, State::Open | State::Closing) {
             return None;
         }
-        if slot.buffer == NO_BUFFER {
-            slot.buffer = self.buffers.take();
-        }
-        Some(self.buffers.get_mut(slot.buffer))
+        Some(slot.own_buffer(&mut self.buffers))
     }
 
     /// The bytes that have not left. Clears the dirty mark.
@@ -395,7 +434,7 @@ impl<M> Io<M> {
             return &[];
         };
         slot.dirty = false;
-        if slot.buffer == NO_BUFFER { &[] } else { &self.buffers.get(slot.buffer)[slot.sent as usize..] }
+        if slot.buffer == NO_BUFFER { &[] } else { self.buffers.get(slot.buffer) }
     }
 
     /// Records that the kernel took `bytes`. True: nothing is left, the buffer is back in the pool.
@@ -408,12 +447,9 @@ impl<M> Io<M> {
         if slot.buffer == NO_BUFFER {
             return true;
         }
-        let buffer = self.buffers.get_mut(slot.buffer);
-        slot.sent += bytes as u32;
-        if (slot.sent as usize) < buffer.len() {
+        if bytes < self.buffers.get(slot.buffer).len() {
             // Keep what is left at the front, so that a connection that stays blocked does not grow with what it has sent.
-            buffer.drain(..slot.sent as usize);
-            slot.sent = 0;
+            slot.own_buffer(&mut self.buffers).drain(..bytes);
             return false;
         }
         self.take_buffer(conn);
@@ -431,6 +467,91 @@ impl<M> Io<M> {
         }
         self.buffers.give_back(slot.buffer);
         slot.buffer = NO_BUFFER;
-        slot.sent = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::mailbox;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        /// One connection gets bytes of its own.
+        Send(usize, u8),
+        /// Each of these gets the same ones; who is named twice gets them twice.
+        SendToAll(Vec<usize>, u8),
+        /// The kernel takes at most so many of one connection's bytes.
+        Leave(usize, usize),
+        /// A connection ends, and another takes its place.
+        Replace(usize),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        let conn = || 0_usize..6;
+        prop_oneof![
+            2 => (conn(), any::<u8>()).prop_map(|(conn, byte)| Act::Send(conn, byte)),
+            4 => (prop::collection::vec(conn(), 0..8), any::<u8>()).prop_map(|(conns, byte)| Act::SendToAll(conns, byte)),
+            2 => (conn(), 0_usize..8).prop_map(|(conn, bytes)| Act::Leave(conn, bytes)),
+            1 => conn().prop_map(Act::Replace),
+        ]
+    }
+
+    fn io() -> Io<()> {
+        let mailbox = mailbox::network(1).unwrap().pop().unwrap();
+        Io::new(Time(0), mailbox.into_parts().0)
+    }
+
+    proptest! {
+        #[test]
+        fn each_connection_sends_what_was_written_for_it_however_it_is_held(acts in prop::collection::vec(act(), 0..60)) {
+            let mut io = io();
+            let mut conns: Vec<ConnId> = (0..6).map(|_| io.allocate(State::Open)).collect();
+            let mut written = vec![Vec::new(); conns.len()];
+            for act in acts {
+                match act {
+                    Act::Send(conn, byte) => {
+                        io.send(conns[conn]).unwrap().push(byte);
+                        written[conn].push(byte);
+                    }
+                    Act::SendToAll(to, byte) => {
+                        io.send_to_all(to.iter().map(|conn| conns[*conn]), &[byte, byte]);
+                        to.iter().for_each(|conn| written[*conn].extend([byte, byte]));
+                    }
+                    Act::Leave(conn, bytes) => {
+                        let bytes = bytes.min(written[conn].len());
+                        written[conn].drain(..bytes);
+                        prop_assert_eq!(io.sent(conns[conn], bytes), written[conn].is_empty());
+                    }
+                    Act::Replace(conn) => {
+                        let gone = conns[conn];
+                        io.release(gone);
+                        conns[conn] = io.allocate(State::Open);
+                        written[conn].clear();
+                        io.send_to_all([gone], b"too late");
+                    }
+                }
+                for (conn, written) in conns.iter().zip(&written) {
+                    prop_assert_eq!(io.backlog(*conn), written.len());
+                    prop_assert_eq!(io.unsent(*conn), &written[..]);
+                }
+            }
+            conns.iter().for_each(|conn| io.release(*conn));
+            prop_assert!(io.buffers.all_are_free());
+        }
+    }
+
+    #[test]
+    fn what_all_get_is_held_once() {
+        let mut io = io();
+        let conns: Vec<ConnId> = (0..100).map(|_| io.allocate(State::Open)).collect();
+        for message in [b"one", b"two", b"six"] {
+            io.send_to_all(conns.iter().copied(), message);
+        }
+        let first = io.unsent(conns[0]).as_ptr();
+        assert!(conns.iter().all(|conn| io.unsent(*conn).as_ptr() == first), "it is not shared");
+        assert_eq!(io.unsent(conns[99]), b"onetwosix");
+        assert_eq!(io.dirty.len(), conns.len());
     }
 }
