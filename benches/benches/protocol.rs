@@ -1,7 +1,8 @@
 //! im.v1: JSON in and out.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gateway::im::protocol::{self, Message};
+use gateway::im::message::Message;
+use gateway::im::protocol;
 use gateway::metrics::Kind;
 use std::hint::black_box;
 use wire::time::Time;

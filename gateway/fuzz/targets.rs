@@ -5,7 +5,8 @@
 use gateway::auth::{Claims, Key, Keys, Policy, Signer, Verifier};
 use gateway::config::Limits;
 use gateway::im::mail::Mail;
-use gateway::im::protocol::{self, Message, Request};
+use gateway::im::message::Message;
+use gateway::im::protocol::{self, Request};
 use gateway::im::{Shard, Shared};
 use gateway::metrics::{Kind, Metrics};
 use std::net::SocketAddr;

@@ -2,9 +2,10 @@
 
 use super::connection::Conn;
 use super::mail::Mail;
+use super::message::Message;
 use super::open::Session;
 use super::owed::Owed;
-use super::protocol::{self, Message, Refusal};
+use super::protocol::{self, Refusal};
 use super::shard::{Shard, Timer, timer_key};
 use super::traced;
 use crate::config::SlowReader;

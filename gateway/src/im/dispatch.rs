@@ -3,9 +3,10 @@
 use super::dedup::Repetition;
 use super::fanout::Blocked;
 use super::mail::{Mail, SessionRef};
+use super::message::Message;
 use super::open::Session;
 use super::owed::Owed;
-use super::protocol::{self, Address, Message, Refusal};
+use super::protocol::{self, Address, Refusal};
 use super::routes::{Origin, Route};
 use super::shard::Shard;
 use crate::metrics::{Frame, Kind};

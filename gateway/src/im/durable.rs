@@ -6,9 +6,10 @@
 use super::fanout::Blocked;
 use super::groups::Part;
 use super::mail::{Mail, SessionRef};
+use super::message::Message;
 use super::open::Session;
 use super::persist::{Debt, Op, Recipients, SHARD_MASK, number_at};
-use super::protocol::{Message, Refusal};
+use super::protocol::Refusal;
 use super::routes::Origin;
 use super::shard::Shard;
 use std::collections::VecDeque;

@@ -5,8 +5,9 @@
 
 use super::groups::Part;
 use super::mail::{Mail, SessionRef};
+use super::message::Message;
 use super::owed::Owed;
-use super::protocol::{Message, Refusal};
+use super::protocol::Refusal;
 use super::routes::Origin;
 use super::shard::Shard;
 use super::{Map, SeededState};

@@ -5,8 +5,8 @@
 
 use super::limits::{Bucket, Rate};
 use super::mail::Mail;
+use super::message::Message;
 use super::owed::Owed;
-use super::protocol::Message;
 use super::shard::Shard;
 use crate::log::{Event, Gate, Level, Record};
 use crate::metrics::{Dropped, FailReason};

@@ -136,7 +136,7 @@ fn flag(table: Table, first: &str, second: &str, is_set: bool) -> Change {
 mod tests {
     use super::*;
     use crate::im::image::Image;
-    use crate::im::protocol::Message;
+    use crate::im::message::Message;
     use crate::im::records::recover;
     use crate::metrics::Kind;
     use proptest::prelude::*;

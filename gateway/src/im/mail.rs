@@ -1,9 +1,10 @@
 //! What shards, and the edge, tell each other.
 
 use super::faults::{Change, Faults};
+use super::message::Message;
 use super::owed::Owed;
 use super::persist::Op;
-use super::protocol::{Message, Refusal};
+use super::protocol::Refusal;
 use super::session::{Resume, SessionState};
 use crate::auth::Verifier;
 use crate::log::Record;

@@ -42,6 +42,7 @@ mod lingering;
 mod loss;
 pub mod mail;
 mod membership;
+pub mod message;
 mod names;
 mod open;
 mod owed;

@@ -1,7 +1,7 @@
 //! A message owed to somebody, and which debt of the store that is.
 
+use super::message::Message;
 use super::persist::Debt;
-use super::protocol::Message;
 use std::ops::Deref;
 use std::sync::Arc;
 

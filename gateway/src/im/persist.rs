@@ -5,7 +5,7 @@
 //! ticket are kept, or none after the last that was; then it is asked for nothing more. `store` does that on a
 //! disk; a simulation on one that loses at a crash what was not synced.
 
-use super::protocol::Message;
+use super::message::Message;
 use std::sync::Arc;
 
 /// Something to be kept, or kept no longer.

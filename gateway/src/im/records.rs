@@ -2,8 +2,8 @@
 //!
 //! Numbers are big-endian, so that rows lie in the order of their numbers. A name is its length in two bytes, then the name.
 
+use super::message::Message;
 use super::persist::{Kept, Recipients, Recovered, RecoveredDevice, RecoveredMessage, RecoveredUser};
-use super::protocol::Message;
 use crate::metrics::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

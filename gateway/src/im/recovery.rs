@@ -2,9 +2,9 @@
 
 use super::SeededState;
 use super::mail::{Mail, SessionRef};
+use super::message::Message;
 use super::owed::Owed;
 use super::persist::{Op, Recovered, RecoveredUser};
-use super::protocol::Message;
 use super::rare::Rare;
 use super::registry::{Registry, signed};
 use super::user::{Away, Device, DeviceState};

@@ -1,7 +1,7 @@
 //! What a shard remembers of where users are, bounded; and messages that wait for an answer.
 
 use super::mail::SessionRef;
-use super::protocol::Message;
+use super::message::Message;
 use super::{Map, SeededState};
 use lru::LruCache;
 use std::num::NonZeroUsize;

@@ -253,7 +253,7 @@ fn give_room_back<T>(queue: &mut VecDeque<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::im::protocol::Message;
+    use crate::im::message::Message;
     use crate::metrics::Kind;
 
     const TIMEOUT: Duration = Duration::from_secs(5);
