@@ -12,6 +12,29 @@ pub(super) trait LabelValue: Copy + 'static {
     fn text(self) -> &'static str;
 }
 
+/// What each variant of an enum is as a label's value, by which logs and traces call it too.
+macro_rules! label_texts {
+    ($vis:vis $name:ident { $($variant:ident = $text:literal,)+ }) => {
+        impl $name {
+            /// Its name in metrics, logs and traces.
+            $vis fn name(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)+
+                }
+            }
+        }
+
+        impl $crate::metrics::labels::LabelValue for $name {
+            const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            fn text(self) -> &'static str {
+                self.name()
+            }
+        }
+    };
+}
+pub(super) use label_texts;
+
 /// An enum, each variant with its text as a label's value.
 macro_rules! label_values {
     ($($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal,)+ })+) => {$(
@@ -21,15 +44,7 @@ macro_rules! label_values {
             $($(#[$about])* $variant,)+
         }
 
-        impl $crate::metrics::labels::LabelValue for $name {
-            const ALL: &'static [$name] = &[$($name::$variant),+];
-
-            fn text(self) -> &'static str {
-                match self {
-                    $($name::$variant => $text,)+
-                }
-            }
-        }
+        $crate::metrics::labels::label_texts! { $vis $name { $($variant = $text,)+ } }
     )+};
 }
 pub(super) use label_values;
@@ -307,84 +322,19 @@ impl SecurityEvent {
     }
 }
 
-impl Reloaded {
-    /// Its name in metrics and logs.
-    pub fn name(self) -> &'static str {
-        self.text()
-    }
-}
-
-impl Kind {
-    /// Its name in metrics and traces.
-    pub fn name(self) -> &'static str {
-        self.text()
-    }
-}
-
-impl Signal {
-    /// Its name in metrics, logs, addresses and variables.
-    pub fn name(self) -> &'static str {
-        self.text()
-    }
-}
-
-impl FailReason {
-    /// Its name in metrics, logs and traces.
-    pub fn name(self) -> &'static str {
-        self.text()
-    }
-}
-
-impl ConnectError {
-    /// Its name in metrics and logs.
-    pub fn name(self) -> &'static str {
-        self.text()
-    }
-}
-
-impl ExportError {
-    /// Its name in metrics and logs.
-    pub fn name(self) -> &'static str {
-        self.text()
-    }
-}
-
-impl CloseReason {
-    /// Its name in metrics, logs and traces.
-    pub fn name(self) -> &'static str {
-        self.text()
-    }
-}
-
-impl LabelValue for TokenError {
-    const ALL: &'static [TokenError] = &[
-        TokenError::Missing,
-        TokenError::Malformed,
-        TokenError::Algorithm,
-        TokenError::UnknownKey,
-        TokenError::Signature,
-        TokenError::Claims,
-        TokenError::Expired,
-        TokenError::NotYet,
-        TokenError::Audience,
-        TokenError::Issuer,
-        TokenError::Names,
-    ];
-
-    fn text(self) -> &'static str {
-        match self {
-            TokenError::Missing => "missing",
-            TokenError::Malformed => "malformed",
-            TokenError::Algorithm => "algorithm",
-            TokenError::UnknownKey => "unknown_key",
-            TokenError::Signature => "signature",
-            TokenError::Claims => "claims",
-            TokenError::Expired => "expired",
-            TokenError::NotYet => "not_yet",
-            TokenError::Audience => "audience",
-            TokenError::Issuer => "issuer",
-            TokenError::Names => "names",
-        }
+label_texts! {
+    pub(super) TokenError {
+        Missing = "missing",
+        Malformed = "malformed",
+        Algorithm = "algorithm",
+        UnknownKey = "unknown_key",
+        Signature = "signature",
+        Claims = "claims",
+        Expired = "expired",
+        NotYet = "not_yet",
+        Audience = "audience",
+        Issuer = "issuer",
+        Names = "names",
     }
 }
 
