@@ -4,7 +4,7 @@
 #[path = "driver/mod.rs"]
 mod driver;
 
-use driver::{Exposition, Gateway, KEY, exchange, token, wait_until};
+use driver::{Exposition, Gateway, KEY, Member, exchange, send, wait_until};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tungstenite::Message;
 use tungstenite::client::IntoClientRequest as _;
-use tungstenite::{Message, WebSocket};
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
@@ -50,13 +50,9 @@ impl Tls {
         StreamOwned::new(tls, self.gateway.connect())
     }
 
-    fn session(&self, user: &str, config: &Arc<ClientConfig>) -> WebSocket<Stream> {
-        let mut request = format!("wss://localhost:{}/ws", self.port()).into_client_request().unwrap();
-        let authorization = format!("Bearer {}", token(user, "d"));
-        request.headers_mut().insert("Authorization", authorization.parse().unwrap());
-        let (mut socket, _) = tungstenite::client(request, self.connect(config)).unwrap();
-        assert!(socket.read().unwrap().to_text().unwrap().contains("hello"));
-        socket
+    fn session(&self, user: &str, config: &Arc<ClientConfig>) -> Member<Stream> {
+        let url = format!("wss://localhost:{}/ws", self.port());
+        Member::over(self.connect(config), &url, (user, "d"), &[])
     }
 
     fn wait_for(&self, selector: &str, expected: usize) {
@@ -96,22 +92,16 @@ fn shown(stream: &Stream) -> CertificateDer<'static> {
     stream.conn.peer_certificates().unwrap()[0].clone()
 }
 
-fn send(socket: &mut WebSocket<Stream>, id: usize, to: &str) {
-    let frame = format!(r#"{{"type":"send","id":"m-{id}","to":"user:{to}","body":{id}}}"#);
-    socket.send(Message::text(frame)).unwrap();
-    assert!(socket.read().unwrap().to_text().unwrap().contains("\"sent\""));
-}
-
 #[test]
 fn messages_travel_between_sessions() {
     let tls = Tls::start("messages", &[]);
     let (mut al, mut bob) = (tls.session("al", &client()), tls.session("bob", &client()));
     for id in 0..100 {
-        send(&mut al, id, "bob");
-        assert!(bob.read().unwrap().to_text().unwrap().contains(&format!("\"m-{id}\"")));
+        let id = format!("m-{id}");
+        assert_eq!(al.ask(&send(&id, "bob", "1")), "sent");
+        assert_eq!(bob.delivery()["id"], id);
     }
-    bob.close(None).unwrap();
-    assert!(bob.read().unwrap().is_close());
+    bob.close();
     tls.wait_for("im_gateway_connections_closed_total{reason=\"client\"}", 1);
     tls.gateway.stop();
 }
@@ -214,10 +204,10 @@ fn a_certificate_changes_under_load_and_a_broken_one_does_not() {
         for user in ["al", "bob"] {
             let (tls, stop, sent, reloads) = (&tls, &stop, &sent, &reloads);
             scope.spawn(move || {
-                let mut socket = tls.session(user, &client());
+                let mut member = tls.session(user, &client());
                 let mut id = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    send(&mut socket, id, "nobody");
+                    assert_eq!(member.ask(&send(&format!("m-{id}"), "nobody", "1")), "sent");
                     sent.fetch_add(1, Ordering::Relaxed);
                     id += 1;
                 }

@@ -1,8 +1,7 @@
 //! Deliveries to a session in the very step in which it is closed.
 
 use crate::attacker::{End, attack};
-use crate::driver::Gateway;
-use crate::member::{Member, send};
+use crate::driver::{Gateway, Member, send};
 use wire::ws::frame::Opcode;
 
 /// Sends to oneself and a close in one write: the deliveries find the session closing, on the shard that is also the home.

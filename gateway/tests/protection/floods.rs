@@ -1,8 +1,7 @@
 //! Control frames and fragments in numbers that nobody needs.
 
 use crate::attacker::{End, MASK, attack, write_header};
-use crate::driver::Gateway;
-use crate::member::{Member, send};
+use crate::driver::{Gateway, Member, send};
 use std::io::Write as _;
 use tungstenite::Message;
 use wire::ws::frame::Opcode;

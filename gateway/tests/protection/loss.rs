@@ -1,7 +1,6 @@
 //! The breaker on loss: it opens, refuses with a code, tries again, closes; and off, it does nothing.
 
-use crate::driver::{Gateway, PATIENCE};
-use crate::member::{Member, send};
+use crate::driver::{Gateway, Member, PATIENCE, send};
 use wire::time::Time;
 
 const STATE: &str = "circuit_breaker_state{service=\"messages\"}";

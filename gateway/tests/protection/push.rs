@@ -1,31 +1,10 @@
 //! Push notifications against a small provider that answers as each test tells it: well, with errors, late, or not at all.
 
-use crate::driver::{Gateway, PATIENCE};
-use crate::member::{Member, send};
+use crate::driver::{Gateway, Member, PATIENCE, Reply, Request, listen, send};
 use serde_json::Value;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, channel};
 use wire::time::Time;
-
-/// What the provider does with a request.
-#[derive(Debug, Clone, Copy)]
-enum Answer {
-    Status(u16),
-    /// 429 with this Retry-After.
-    Later(u32),
-    /// The connection stays open and nothing comes.
-    Nothing,
-    /// The connection is closed.
-    Cut,
-}
-
-/// A request as the provider got it, and where its answer is expected.
-struct Request {
-    head: String,
-    body: Value,
-    answer: Sender<Answer>,
-}
 
 struct Provider {
     address: SocketAddr,
@@ -34,15 +13,10 @@ struct Provider {
 
 impl Provider {
     fn start() -> Provider {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (sender, requests) = channel();
-        // Ends with the test's process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let sender = sender.clone();
-                std::thread::spawn(move || serve(&mut stream.unwrap(), &sender));
-            }
+        let (inbox, requests) = channel();
+        let address = listen(move |request| {
+            // Fails where the test is over.
+            let _ = inbox.send(request);
         });
         Provider { address, requests }
     }
@@ -57,10 +31,10 @@ impl Provider {
     }
 
     /// The next request, answered.
-    fn answer(&self, answer: Answer) -> Value {
+    fn answer(&self, reply: Reply) -> Value {
         let request = self.next();
-        request.answer.send(answer).unwrap();
-        request.body
+        request.answer(reply);
+        request.json()
     }
 
     fn assert_idle(&self) {
@@ -68,48 +42,9 @@ impl Provider {
     }
 }
 
-/// One connection, kept open between requests.
-fn serve(stream: &mut TcpStream, requests: &Sender<Request>) {
-    let mut bytes = Vec::new();
-    loop {
-        let head_end = loop {
-            if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
-            }
-            let mut more = [0; 4096];
-            match stream.read(&mut more) {
-                Ok(read @ 1..) => bytes.extend_from_slice(&more[..read]),
-                _ => return,
-            }
-        };
-        let head = String::from_utf8(bytes.drain(..head_end).collect()).unwrap().to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-        let length: usize = length.trim().parse().unwrap();
-        while bytes.len() < length {
-            let mut more = [0; 4096];
-            let read = stream.read(&mut more).unwrap();
-            bytes.extend_from_slice(&more[..read]);
-        }
-        let body = serde_json::from_slice(&bytes.drain(..length).collect::<Vec<_>>()).unwrap();
-        let (answer, answered) = channel();
-        if requests.send(Request { head, body, answer }).is_err() {
-            return;
-        }
-        let text = match answered.recv() {
-            Ok(Answer::Status(status)) => format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"),
-            Ok(Answer::Later(seconds)) => {
-                format!("HTTP/1.1 429 X\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n")
-            }
-            Ok(Answer::Nothing) => {
-                // Until the gateway gives up.
-                let _ = stream.read(&mut [0]);
-                return;
-            }
-            Ok(Answer::Cut) | Err(_) => return,
-        };
-        if stream.write_all(text.as_bytes()).is_err() {
-            return;
-        }
+impl Request {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
     }
 }
 
@@ -132,15 +67,15 @@ fn who_is_not_connected_is_notified_once_in_the_interval() {
     assert!(request.head.starts_with("post /notify http/1.1\r\n"), "{}", request.head);
     assert!(request.head.contains("content-type: application/json"), "{}", request.head);
     assert!(!request.head.contains("authorization"), "{}", request.head);
-    let body = &request.body;
+    let body = request.json();
     assert_eq!((&body["user"], &body["waiting"], &body["node"]), (&"cy".into(), &1.into(), &"n7".into()));
     assert!(body["at"].as_u64().unwrap() > 1_600_000_000_000, "{body}");
     assert_eq!(body.as_object().unwrap().len(), 4, "neither sender nor content: {body}");
-    request.answer.send(Answer::Status(202)).unwrap();
+    request.answer(Reply::Status(202));
     pushed(&gateway, "delivered", 1.0);
     // Another user has an interval of its own. What was connected, or notified already, is not in what comes.
     assert_eq!(al.ask(&send("m-4", "di", "1")), "sent");
-    assert_eq!(provider.answer(Answer::Status(200))["user"], "di");
+    assert_eq!(provider.answer(Reply::Status(200))["user"], "di");
     pushed(&gateway, "delivered", 2.0);
     provider.assert_idle();
     assert_eq!(gateway.metric("im_gateway_push_queue_size"), 0.0);
@@ -152,11 +87,11 @@ fn trouble_is_tried_again_and_a_refusal_is_not() {
     let gateway = provider.gateway(&["--push-breaker-min-events", "1000"]);
     let mut al = Member::connect(&gateway, "al");
     for (k, (answers, result, count)) in [
-        (&[Answer::Status(500), Answer::Cut, Answer::Status(200)][..], "delivered", 1.0),
-        (&[Answer::Later(1), Answer::Status(204)], "delivered", 2.0),
-        (&[Answer::Status(503), Answer::Status(503), Answer::Status(503)], "failed", 1.0),
-        (&[Answer::Status(400)], "refused", 1.0),
-        (&[Answer::Status(307)], "refused", 2.0),
+        (&[Reply::Status(500), Reply::Cut, Reply::Status(200)][..], "delivered", 1.0),
+        (&[Reply::Later(429, 1), Reply::Status(204)], "delivered", 2.0),
+        (&[Reply::Status(503), Reply::Status(503), Reply::Status(503)], "failed", 1.0),
+        (&[Reply::Status(400)], "refused", 1.0),
+        (&[Reply::Status(307)], "refused", 2.0),
     ]
     .into_iter()
     .enumerate()
@@ -165,8 +100,8 @@ fn trouble_is_tried_again_and_a_refusal_is_not() {
         assert_eq!(al.ask(&send(&format!("m-{k}"), &user, "1")), "sent");
         for answer in answers {
             let asked = Time::now();
-            assert_eq!(provider.answer(*answer)["user"], *user);
-            if k == 1 && matches!(answer, Answer::Status(_)) {
+            assert_eq!(provider.answer(answer.clone())["user"], *user);
+            if k == 1 && matches!(answer, Reply::Status(_)) {
                 assert!(Time::now().since(asked).as_millis() >= 900, "it was asked to wait a second");
             }
         }
@@ -200,11 +135,8 @@ fn a_provider_that_does_not_answer_holds_up_nobody_and_opens_the_breaker() {
     for user in ["bo", "cy"] {
         assert_eq!(al.ask(&send(user, user, "1")), "sent");
     }
-    let mut hanging = Vec::new();
     for _ in 0..4 {
-        let request = provider.next();
-        request.answer.send(Answer::Nothing).unwrap();
-        hanging.push(request.answer);
+        provider.answer(Reply::Nothing);
         assert_eq!(al.ask(&send(&format!("{:?}", Time::now()), "bo", "1")), "sent");
     }
     gateway.wait_for("circuit_breaker_opened_total{service=\"push\"}", 1.0);
@@ -220,14 +152,14 @@ fn a_provider_that_does_not_answer_holds_up_nobody_and_opens_the_breaker() {
         assert!(Time::now() < until, "it never tries again");
     };
     // At once: the probe, too, has a time in which it must be answered.
-    probe.answer.send(Answer::Status(200)).unwrap();
+    probe.answer(Reply::Status(200));
     let rejected = gateway.metric("im_gateway_push_notifications_total{result=\"rejected\"}");
     assert!(rejected >= 1.0, "{rejected}");
     state(0.0);
     pushed(&gateway, "delivered", 1.0);
     assert_eq!(al.ask(&send("last", "last", "1")), "sent");
     // One that was queued when the probe came back may go first.
-    while provider.answer(Answer::Status(200))["user"] != "last" {}
+    while provider.answer(Reply::Status(200))["user"] != "last" {}
     gateway.wait_until("im_gateway_push_notifications_total{result=\"delivered\"}", |n| n >= 2.0);
     assert_eq!(gateway.metric("im_gateway_push_notifications_total{result=\"failed\"}"), 2.0);
 }
@@ -254,9 +186,9 @@ fn what_waits_is_bounded_and_what_is_dropped_is_counted() {
     }
     pushed(&gateway, "dropped", 8.0);
     assert_eq!(gateway.metric("im_gateway_push_queue_size"), 3.0, "one under way, two waiting");
-    held.answer.send(Answer::Status(200)).unwrap();
+    held.answer(Reply::Status(200));
     for user in ["user-0", "user-1"] {
-        assert_eq!(provider.answer(Answer::Status(200))["user"], user);
+        assert_eq!(provider.answer(Reply::Status(200))["user"], user);
     }
     pushed(&gateway, "delivered", 3.0);
 }
@@ -273,9 +205,9 @@ fn a_gateway_that_ends_sends_what_waits() {
     let first = provider.next();
     drop(al);
     gateway.ask_to_end();
-    first.answer.send(Answer::Status(200)).unwrap();
+    first.answer(Reply::Status(200));
     for k in 1..5 {
-        assert_eq!(provider.answer(Answer::Status(200))["user"], format!("user-{k}"));
+        assert_eq!(provider.answer(Reply::Status(200))["user"], format!("user-{k}"));
     }
     assert!(gateway.ended().success());
 }

@@ -1,8 +1,7 @@
 //! Rates of messages, by connection and by user; and the cap on connections.
 
 use crate::attacker::{attack, handshake};
-use crate::driver::{Gateway, Raw};
-use crate::member::{Member, send};
+use crate::driver::{Gateway, Member, Raw, send};
 use std::io::{Read as _, Write as _};
 use wire::time::Time;
 use wire::ws::frame::Opcode;

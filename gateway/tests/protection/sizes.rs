@@ -1,8 +1,7 @@
 //! Heads, frames and JSON above their limits.
 
 use crate::attacker::{End, MASK, attack, handshake, write_header};
-use crate::driver::{Gateway, Raw};
-use crate::member::{Member, send};
+use crate::driver::{Gateway, Member, Raw, send};
 use std::io::Write as _;
 use wire::ws::frame::Opcode;
 

@@ -3,8 +3,7 @@
 //! Bounds are so wide that who behaves keeps them on a machine with much else to do; who does not is found at each of them.
 
 use crate::attacker::{End, MASK, attack, handshake, write_header};
-use crate::driver::{Gateway, PATIENCE, Raw};
-use crate::member::{Member, send};
+use crate::driver::{Gateway, Member, PATIENCE, Raw, send};
 use std::io::{ErrorKind, Write as _};
 use std::time::Duration;
 use tungstenite::Message;

@@ -1,6 +1,6 @@
 //! A collector.
 
-use crate::driver::{Gateway, PATIENCE};
+use crate::driver::{Gateway, PATIENCE, Reply, Request, listen};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
@@ -9,36 +9,18 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use prost::Message as _;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, channel};
 use wire::time::Time;
 
-/// What the collector does with a request.
-#[derive(Debug, Clone)]
-pub(crate) enum Answer {
-    /// All of it is taken.
-    Taken,
-    /// So many items are not.
-    Partly(i64),
-    Status(u16),
-    /// 503 with this Retry-After.
-    Later(u32),
-    /// 200, with this body.
-    Body(Vec<u8>),
-    /// The connection stays open and nothing comes.
-    Nothing,
-    /// The connection is closed.
-    Cut,
-}
+/// All of a request is taken.
+pub(crate) const TAKEN: Reply = Reply::Status(200);
 
-/// A request as the collector got it, and where its answer is expected.
-pub(crate) struct Request {
-    /// In lower case.
-    pub(crate) head: String,
-    /// Unpacked.
-    pub(crate) body: Vec<u8>,
-    answer: Sender<Answer>,
+/// So many data points of a request are not.
+pub(crate) fn partly(rejected_data_points: i64) -> Reply {
+    let error_message = "some are too old".to_owned();
+    let partial_success = Some(ExportMetricsPartialSuccess { rejected_data_points, error_message });
+    Reply::Body(ExportMetricsServiceResponse { partial_success }.encode_to_vec())
 }
 
 pub(crate) struct Collector {
@@ -50,28 +32,22 @@ pub(crate) struct Collector {
     records: Receiver<Request>,
 }
 
-/// Where a connection's requests go, by signal.
-#[derive(Clone)]
-struct Inboxes {
-    metrics: Sender<Request>,
-    traces: Sender<Request>,
-    logs: Sender<Request>,
-}
-
 impl Collector {
     pub(crate) fn start() -> Collector {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let (metrics, requests) = channel();
         let (traces, spans) = channel();
         let (logs, records) = channel();
-        let inboxes = Inboxes { metrics, traces, logs };
-        // Ends with the test's process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let inboxes = inboxes.clone();
-                std::thread::spawn(move || serve(&mut stream.unwrap(), &inboxes));
-            }
+        let address = listen(move |request| {
+            let inbox = if request.head.starts_with("post /v1/traces ") {
+                &traces
+            } else if request.head.starts_with("post /v1/logs ") {
+                request.answer(TAKEN);
+                &logs
+            } else {
+                &metrics
+            };
+            // Fails where the test is over.
+            let _ = inbox.send(request);
         });
         Collector { address, requests, spans, records }
     }
@@ -92,9 +68,9 @@ impl Collector {
     }
 
     /// The next request, answered.
-    pub(crate) fn answer(&self, answer: Answer) -> Request {
+    pub(crate) fn answer(&self, reply: Reply) -> Request {
         let request = self.next();
-        request.answer(answer);
+        request.answer(reply);
         request
     }
 
@@ -103,9 +79,9 @@ impl Collector {
     }
 
     /// The next request with spans, answered.
-    pub(crate) fn answer_spans(&self, answer: Answer) -> Request {
+    pub(crate) fn answer_spans(&self, reply: Reply) -> Request {
         let request = self.next_spans();
-        request.answer(answer);
+        request.answer(reply);
         request
     }
 
@@ -118,7 +94,7 @@ impl Collector {
     pub(crate) fn take_until(&self, wanted: impl Fn(&Request) -> bool) -> Request {
         let until = Time::now() + PATIENCE;
         loop {
-            let request = self.answer(Answer::Taken);
+            let request = self.answer(TAKEN);
             if wanted(&request) {
                 return request;
             }
@@ -128,11 +104,6 @@ impl Collector {
 }
 
 impl Request {
-    pub(crate) fn answer(&self, answer: Answer) {
-        // A gateway that was killed waits for none.
-        let _ = self.answer.send(answer);
-    }
-
     pub(crate) fn metrics(&self) -> ExportMetricsServiceRequest {
         ExportMetricsServiceRequest::decode(&*self.body).expect("metrics")
     }
@@ -161,77 +132,4 @@ impl Request {
         };
         Some(points.iter().filter_map(|point| point.value.as_ref()).map(whole).sum())
     }
-}
-
-/// One connection, kept open between requests.
-fn serve(stream: &mut TcpStream, inboxes: &Inboxes) {
-    let mut bytes = Vec::new();
-    while let Some((head, body)) = read(stream, &mut bytes) {
-        let (answer, answered) = channel();
-        let requests = if head.starts_with("post /v1/traces ") {
-            &inboxes.traces
-        } else if head.starts_with("post /v1/logs ") {
-            answer.send(Answer::Taken).unwrap();
-            &inboxes.logs
-        } else {
-            &inboxes.metrics
-        };
-        if requests.send(Request { head, body, answer }).is_err() {
-            return;
-        }
-        let response = match answered.recv() {
-            Ok(Answer::Taken) => response(200, "", &[]),
-            Ok(Answer::Partly(rejected_data_points)) => {
-                let error_message = "some are too old".to_owned();
-                let partial_success =
-                    Some(ExportMetricsPartialSuccess { rejected_data_points, error_message });
-                response(200, "", &ExportMetricsServiceResponse { partial_success }.encode_to_vec())
-            }
-            Ok(Answer::Status(status)) => response(status, "", b"no"),
-            Ok(Answer::Later(seconds)) => response(503, &format!("Retry-After: {seconds}\r\n"), &[]),
-            Ok(Answer::Body(body)) => response(200, "", &body),
-            Ok(Answer::Nothing) => {
-                // Until the gateway gives up.
-                let _ = stream.read(&mut [0]);
-                return;
-            }
-            Ok(Answer::Cut) | Err(_) => return,
-        };
-        if stream.write_all(&response).is_err() {
-            return;
-        }
-    }
-}
-
-fn response(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
-    [head.as_bytes(), body].concat()
-}
-
-/// A request's head, in lower case, and body; `bytes` are those that came behind the one before.
-fn read(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
-    let mut more = [0; 4096];
-    let head_end = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
-        }
-        match stream.read(&mut more) {
-            Ok(read @ 1..) => bytes.extend_from_slice(&more[..read]),
-            _ => return None,
-        }
-    };
-    let head = String::from_utf8(bytes.drain(..head_end).collect()).unwrap().to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-    let length: usize = length.trim().parse().unwrap();
-    while bytes.len() < length {
-        let read = stream.read(&mut more).unwrap();
-        bytes.extend_from_slice(&more[..read]);
-    }
-    let body: Vec<u8> = bytes.drain(..length).collect();
-    if !head.contains("content-encoding: gzip") {
-        return Some((head, body));
-    }
-    let mut unpacked = Vec::new();
-    flate2::read::GzDecoder::new(&*body).read_to_end(&mut unpacked).unwrap();
-    Some((head, unpacked))
 }

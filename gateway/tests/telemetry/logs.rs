@@ -1,8 +1,7 @@
 //! What a collector is told of the log, and what the log says of traces.
 
-use crate::collector::{Answer, Collector};
-use crate::driver::{Gateway, PATIENCE};
-use crate::member::{Member, send};
+use crate::collector::{Collector, TAKEN};
+use crate::driver::{Gateway, Member, PATIENCE, send};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use std::io::Read as _;
@@ -85,7 +84,7 @@ fn records_and_lines_say_to_which_trace_they_belong() {
         matches!(attribute(delivered, "latency_ms"), Some(Value::DoubleValue(latency)) if *latency > 0.0)
     );
     // The message's trace, as the collector of traces is told.
-    let spans = collector.answer_spans(Answer::Taken).spans();
+    let spans = collector.answer_spans(TAKEN).spans();
     let mut spans = spans.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
     let sent = spans.find_map(|scope| scope.spans.iter().find(|span| span.name == "send direct")).unwrap();
     assert_eq!((&delivered.trace_id, &delivered.span_id), (&sent.trace_id, &sent.span_id));
@@ -110,7 +109,7 @@ fn a_refused_token_belongs_to_its_request_and_the_last_words_are_sent() {
         (hex(&refused.trace_id), refused.severity_number),
         ("0af7651916cd43dd8448eb211c80319c".into(), 13)
     );
-    collector.answer_spans(Answer::Taken);
+    collector.answer_spans(TAKEN);
     gateway.stop();
     until(&collector, "stopped");
 }

@@ -8,9 +8,6 @@ mod driver;
 
 mod collector;
 mod logs;
-#[path = "../protection/member.rs"]
-#[expect(dead_code, reason = "shared with the tests of protections, which need more of it")]
-mod member;
 mod metrics;
 mod traces;
 mod trouble;

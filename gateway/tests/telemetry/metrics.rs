@@ -1,8 +1,7 @@
 //! What a collector that works is told.
 
-use crate::collector::{Answer, Collector};
-use crate::driver::Gateway;
-use crate::member::{Member, send};
+use crate::collector::{Collector, TAKEN};
+use crate::driver::{Gateway, Member, Reply, send};
 use wire::time::Time;
 
 #[test]
@@ -43,7 +42,7 @@ fn the_standard_variables_are_in_force() {
         ],
         &[],
     );
-    let request = collector.answer(Answer::Taken);
+    let request = collector.answer(TAKEN);
     assert!(request.head.starts_with("post /here http/1.1\r\n"), "{}", request.head);
     for header in ["x-tenant: a b\r\n", "content-encoding: gzip\r\n"] {
         assert!(request.head.contains(header), "{}", request.head);
@@ -60,7 +59,7 @@ fn a_gateway_that_ends_sends_how_it_ended() {
     let mut al = Member::connect(&gateway, "al");
     assert_eq!(al.ask(&send("m", "nobody", "1")), "sent");
     gateway.ask_to_end();
-    let request = collector.answer(Answer::Taken);
+    let request = collector.answer(TAKEN);
     assert_eq!(request.value("im_gateway_connections_closed_total"), Some(1));
     assert_eq!(request.value("im_service_offline_queue_size"), Some(1));
     assert!(gateway.ended().success());
@@ -70,7 +69,7 @@ fn a_gateway_that_ends_sends_how_it_ended() {
 fn a_collector_that_never_answers_does_not_keep_the_gateway_from_ending() {
     let collector = Collector::start();
     let mut gateway = collector.gateway(&[], &["--drain-timeout", "1s"]);
-    let request = collector.answer(Answer::Nothing);
+    let request = collector.answer(Reply::Nothing);
     let asked = Time::now();
     gateway.ask_to_end();
     assert!(gateway.ended().success());

@@ -1,8 +1,7 @@
 //! What a collector is told about connections and messages.
 
-use crate::collector::{Answer, Collector};
-use crate::driver::Gateway;
-use crate::member::{Member, send};
+use crate::collector::{Collector, TAKEN, partly};
+use crate::driver::{Gateway, Member, send};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -23,7 +22,7 @@ fn gateway(collector: &Collector, flags: &[&str]) -> Gateway {
 fn spans(collector: &Collector, count: usize) -> Vec<Span> {
     let mut spans = Vec::new();
     while spans.len() < count {
-        let request = collector.answer_spans(Answer::Taken);
+        let request = collector.answer_spans(TAKEN);
         assert!(request.head.starts_with("post /v1/traces http/1.1\r\n"), "{}", request.head);
         let of_scope = request.spans().resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
         spans.extend(of_scope.flat_map(|scope| scope.spans));
@@ -189,10 +188,10 @@ fn without_a_collector_what_waits_is_bounded_and_what_is_dropped_is_counted() {
     }
     gateway.wait_until(&of_result("dropped"), |dropped| dropped >= 15.0);
     assert_eq!(gateway.metric("im_gateway_telemetry_queue_size{signal=\"traces\"}"), 10.0);
-    held.answer(Answer::Taken);
+    held.answer(TAKEN);
     gateway.wait_until(&of_result("exported"), |n| n >= 1.0);
     spans(&collector, 10);
     message(&mut al);
-    collector.answer_spans(Answer::Partly(1));
+    collector.answer_spans(partly(1));
     gateway.wait_until(&of_result("rejected"), |n| n == 1.0);
 }

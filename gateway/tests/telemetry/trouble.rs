@@ -1,8 +1,7 @@
 //! What becomes of telemetry where the collector is in trouble; of the gateway nothing.
 
-use crate::collector::{Answer, Collector};
-use crate::driver::{Gateway, PATIENCE};
-use crate::member::{Member, send};
+use crate::collector::{Collector, TAKEN, partly};
+use crate::driver::{Gateway, Member, PATIENCE, Reply, send};
 use std::net::TcpListener;
 use wire::time::Time;
 
@@ -35,14 +34,14 @@ fn serves(gateway: &Gateway) {
 fn what_may_pass_is_tried_again_with_the_same_request() {
     let collector = Collector::start();
     let gateway = collector.gateway(&[], &[]);
-    let first = collector.answer(Answer::Status(503));
-    for answer in [Answer::Status(429), Answer::Status(502), Answer::Status(504), Answer::Cut] {
+    let first = collector.answer(Reply::Status(503));
+    for answer in [Reply::Status(429), Reply::Status(502), Reply::Status(504), Reply::Cut] {
         assert_eq!(collector.answer(answer).body, first.body);
     }
     let asked = Time::now();
-    assert_eq!(collector.answer(Answer::Taken).body, first.body, "the sixth and last attempt");
+    assert_eq!(collector.answer(TAKEN).body, first.body, "the sixth and last attempt");
     assert!(Time::now().since(asked) < PATIENCE);
-    assert_ne!(collector.answer(Answer::Taken).body, first.body);
+    assert_ne!(collector.answer(TAKEN).body, first.body);
     assert_eq!(gateway.metric(&format!("{ERRORS}{{reason=\"unavailable\"}}")), 4.0);
     assert_eq!(gateway.metric(&format!("{ERRORS}{{reason=\"connection\"}}")), 1.0);
     assert_eq!(gateway.metric("im_gateway_telemetry_export_retries_total"), 5.0);
@@ -53,9 +52,9 @@ fn what_may_pass_is_tried_again_with_the_same_request() {
 fn a_collector_that_asks_for_time_gets_it() {
     let collector = Collector::start();
     let _gateway = collector.gateway(&[], &[]);
-    let first = collector.answer(Answer::Later(1));
+    let first = collector.answer(Reply::Later(503, 1));
     let asked = Time::now();
-    assert_eq!(collector.answer(Answer::Taken).body, first.body);
+    assert_eq!(collector.answer(TAKEN).body, first.body);
     assert!(Time::now().since(asked).as_millis() >= 900, "it was asked to wait a second");
 }
 
@@ -65,12 +64,12 @@ fn what_will_not_pass_is_given_up_and_counted() {
     let gateway = collector.gateway(&[], &[]);
     let mut before = Vec::new();
     for (answer, reason) in [
-        (Answer::Status(400), "refused"),
-        (Answer::Status(404), "refused"),
-        (Answer::Status(307), "refused"),
-        (Answer::Status(500), "refused"),
-        (Answer::Body(b"<html>it works</html>".to_vec()), "garbled"),
-        (Answer::Body(vec![0; 100_000]), "garbled"),
+        (Reply::Status(400), "refused"),
+        (Reply::Status(404), "refused"),
+        (Reply::Status(307), "refused"),
+        (Reply::Status(500), "refused"),
+        (Reply::Body(b"<html>it works</html>".to_vec()), "garbled"),
+        (Reply::Body(vec![0; 100_000]), "garbled"),
     ] {
         let failed = items(&gateway, "failed");
         let request = collector.answer(answer);
@@ -87,8 +86,8 @@ fn what_will_not_pass_is_given_up_and_counted() {
 fn what_a_collector_leaves_out_is_counted_and_not_sent_again() {
     let collector = Collector::start();
     let gateway = collector.gateway(&[], &[]);
-    let first = collector.answer(Answer::Partly(7));
-    assert_ne!(collector.answer(Answer::Taken).body, first.body);
+    let first = collector.answer(partly(7));
+    assert_ne!(collector.answer(TAKEN).body, first.body);
     assert_eq!((items(&gateway, "rejected"), items(&gateway, "failed")), (7.0, 0.0));
     assert!(items(&gateway, "exported") > 100.0);
     assert_eq!(gateway.metric(ERRORS), 0.0);
@@ -98,7 +97,7 @@ fn what_a_collector_leaves_out_is_counted_and_not_sent_again() {
 fn a_collector_that_rejects_more_than_it_got_is_not_believed() {
     let collector = Collector::start();
     let gateway = collector.gateway(&[], &[]);
-    collector.answer(Answer::Partly(i64::MAX));
+    collector.answer(partly(i64::MAX));
     let rejected = gateway.wait_until(&of_result("rejected"), |count| count > 0.0);
     assert!(rejected < 10_000.0 && items(&gateway, "exported") == 0.0, "{rejected}");
 }
@@ -108,7 +107,7 @@ fn a_slow_collector_holds_up_nobody() {
     let collector = Collector::start();
     let gateway = collector.gateway(&[], &["--otlp-timeout", "100ms", "--otlp-attempts", "2"]);
     for _ in 0..2 {
-        collector.answer(Answer::Nothing);
+        collector.answer(Reply::Nothing);
         serves(&gateway);
     }
     errors(&gateway, "timeout", 2.0);

@@ -1,7 +1,8 @@
-//! A client that behaves.
+//! A client that behaves, on a WebSocket that is not ours.
 
-use crate::driver::{Gateway, token};
+use super::gateway::{Gateway, token};
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket};
@@ -11,8 +12,8 @@ pub(crate) fn send(id: &str, to: &str, body: &str) -> String {
     format!(r#"{{"type":"send","id":"{id}","to":"user:{to}","body":{body}}}"#)
 }
 
-pub(crate) struct Member {
-    socket: WebSocket<TcpStream>,
+pub(crate) struct Member<S = TcpStream> {
+    socket: WebSocket<S>,
 }
 
 impl Member {
@@ -26,13 +27,25 @@ impl Member {
         device: &str,
         headers: &[(&'static str, &str)],
     ) -> Member {
-        let mut request = format!("ws://{}/ws", gateway.address).into_client_request().unwrap();
+        Member::over(gateway.connect(), &format!("ws://{}/ws", gateway.address), (user, device), headers)
+    }
+}
+
+impl<S: Read + Write> Member<S> {
+    /// Over a connection that is there already; `hello` has come.
+    pub(crate) fn over(
+        stream: S,
+        url: &str,
+        (user, device): (&str, &str),
+        headers: &[(&'static str, &str)],
+    ) -> Member<S> {
+        let mut request = url.into_client_request().unwrap();
         let authorization = format!("Bearer {}", token(user, device));
         request.headers_mut().insert("Authorization", authorization.parse().unwrap());
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let (socket, _) = tungstenite::client(request, gateway.connect()).unwrap();
+        let (socket, _) = tungstenite::client(request, stream).unwrap_or_else(|error| panic!("{error}"));
         let mut member = Member { socket };
         assert_eq!(member.receive()["type"], "hello");
         member
@@ -82,6 +95,12 @@ impl Member {
                 return frame;
             }
         }
+    }
+
+    /// Closes, and waits until the gateway has closed too.
+    pub(crate) fn close(mut self) {
+        self.socket.close(None).unwrap();
+        while !self.next().is_close() {}
     }
 
     fn acknowledge(&mut self, delivery: &Value) {
