@@ -89,6 +89,20 @@ fn a_level_leaves_out_what_is_beyond_it() {
     assert_eq!(said, ["auth_failed", "connection_error", "message_delivery_failed"]);
 }
 
+/// Who floods the gateway does not flood its log: what is not said is counted, and the next line of the kind says how many.
+#[test]
+fn a_flood_of_refusals_is_counted_rather_than_said() {
+    const ATTEMPTS: usize = 400;
+    let gateway = Gateway::start(&["--shards", "1", "--node", "n7"]);
+    let is_refused = || gateway.ask("GET", "/ws?token=none", UPGRADE).status == 401;
+    assert_eq!((0..ATTEMPTS).filter(|_| is_refused()).count(), ATTEMPTS);
+    let dropped = gateway.metric("im_gateway_log_records_dropped_total{reason=\"rate_limit\"}");
+    let lines = &by_event(&gateway.stop())["auth_failed"];
+    assert_eq!(lines.len() as f64 + dropped, ATTEMPTS as f64);
+    let told: u64 = lines.iter().filter_map(|line| line["suppressed"].as_u64()).sum();
+    assert!(dropped > 0.0 && told as f64 <= dropped, "{told} of {dropped}");
+}
+
 #[test]
 fn text_is_for_people() {
     let gateway = Gateway::start(&["--log-format", "text"]);
