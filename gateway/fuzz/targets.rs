@@ -123,6 +123,7 @@ impl Core {
             metrics: metrics.clone(),
             wall_offset_ns: 0,
             seed: 1,
+            sessions: Seats::unlimited(),
             limits,
         });
         let node = Node::start(&mut world, 2, Some(address()), &Seats::unlimited(), |index| {

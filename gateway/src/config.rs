@@ -45,8 +45,8 @@ pub struct Flags {
     /// Number of shards; 0: as many as there are cores, or more where connections-max needs more descriptor tables
     #[arg(long, env = "GATEWAY_SHARDS", default_value_t = 0)]
     pub shards: usize,
-    /// Sessions, over all shards, at which newcomers are reset; by default what one shard per core can hold. Some places more are
-    /// kept for scrapes and health checks
+    /// Sessions, over all shards, at which newcomers are reset; by default what one shard per core can hold. 64 places more are
+    /// kept for scrapes, health checks and handshakes; --admin answers even where these are taken
     #[arg(long, env = "GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
     /// Which shard takes a connection: one on the CPU where it arrives, each shard staying on its CPU; or any, by the kernel's hash
@@ -187,8 +187,6 @@ pub enum Steering {
 /// Bounds of the core. Nothing in it grows without one.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Sessions over all shards.
-    pub sessions_max: usize,
     /// Longest text frame from a client, bytes.
     pub frame_bytes_max: usize,
     /// Longest head of a request, bytes.
@@ -259,7 +257,6 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            sessions_max: usize::MAX,
             frame_bytes_max: 64 * 1024,
             head_bytes_max: 16 * 1024,
             json_depth_max: 64,

@@ -126,7 +126,6 @@ impl Server {
         let exports = exports.map(|queue| Arc::new(log::Exports::new(queue, metrics.clone())));
         let (logger, log) = start_log(flags, &metrics, wall_offset_ns, exports.clone())?;
         let mut limits = flags.protection.limits(flags.heartbeat);
-        limits.sessions_max = connections_max;
         limits.push_interval = flags.push.push_url.as_ref().map(|_| flags.push.push_interval);
         let reload = Reload::new(flags, limits.name_bytes_max)?;
         let tls = reload.tls()?;
@@ -138,7 +137,7 @@ impl Server {
         })?;
         let started_ms = (wall_offset_ns + Time::now().0) / 1_000_000;
         metrics.process().started_ms.store(started_ms, Ordering::Relaxed);
-        let shared = shards::share(flags, limits, verifier, &metrics, wall_offset_ns)?;
+        let shared = shards::share(flags, (limits, connections_max), verifier, &metrics, wall_offset_ns)?;
         let mut mailboxes = mailbox::network(shards + 1).map_err(StartError::Shards)?;
         let edge = mailboxes.pop().ok_or_else(|| StartError::Shards(io::Error::other("no mailboxes")))?;
         let edge = Arc::new(Mutex::new(edge));

@@ -3,7 +3,7 @@
 
 mod driver;
 
-use driver::{Client, Gateway, UPGRADE};
+use driver::{Client, Gateway, Raw, UPGRADE, token, upgrade_request};
 use serde_json::{Value, json};
 use wire::time::Time;
 
@@ -83,4 +83,29 @@ fn a_full_node_is_still_looked_at() {
     assert_eq!((gateway.get("/health").0, gateway.get("/ready").0), (200, 200));
     assert_eq!(gateway.ask("GET", "/elsewhere", UPGRADE).status, 404);
     assert_eq!(al.ask("m", "user:bob")["type"], "sent", "who is in stays in");
+    drop(al);
+    gateway.wait_for("im_gateway_active_connections", 0.0);
+    Client::connect(&gateway, "bob", "d");
+}
+
+/// The places for scrapes are no places for sessions, however many come at once.
+#[test]
+fn newcomers_that_come_together_take_no_more_than_there_is() {
+    const ROOM: usize = 5;
+    const MORE: usize = 40;
+    let gateway = Gateway::start(&["--connections-max", &ROOM.to_string()]);
+    let mut newcomers: Vec<Raw> = gateway.while_it_stands(|| {
+        let begin = |k: usize| {
+            let mut raw = Raw::connect(&gateway);
+            let target = format!("/ws?token={}", token(&format!("u{k}"), "d"));
+            raw.send(upgrade_request(&target, "").as_bytes());
+            raw
+        };
+        (0..ROOM + MORE).map(begin).collect()
+    });
+    let seated = newcomers.iter_mut().filter_map(Raw::next_head).count();
+    assert_eq!(seated, ROOM);
+    assert_eq!(gateway.metric("im_gateway_active_connections"), ROOM as f64);
+    assert_eq!(gateway.connect_errors("limit"), MORE as f64);
+    assert_eq!(gateway.get("/ready").0, 200);
 }

@@ -103,13 +103,8 @@ impl Shard {
                 return self.refuse(asked, Status::UpgradeRequired, "upgrade_required", &reason, io);
             }
         };
-        // At the door there are more places than this, so that a scrape finds one.
-        let sessions = self.shared.metrics.level(|shard| shard.active_connections.get());
-        if usize::try_from(sessions).is_ok_and(|sessions| sessions >= self.shared.limits.sessions_max) {
-            self.connect_failed(ConnectError::Limit, Some((conn, peer)), now);
-            // Said to nobody but the trace: who is turned away is reset.
-            self.trace_refused(conn, Status::Unavailable, "limit", now);
-            return io.reset(conn);
+        if !self.shared.sessions.has_free() {
+            return self.no_seat((conn, peer), io);
         }
         let deflate = match extension::accept(request.headers("sec-websocket-extensions")) {
             Ok(deflate) => deflate.filter(|_| self.shared.deflate),
@@ -125,6 +120,10 @@ impl Shard {
                 return self.refuse(asked, Status::Unauthorized, "unauthorized", &error.to_string(), io);
             }
         };
+        // Only now, so that whom we refuse takes no place from anybody.
+        if !self.shared.sessions.take() {
+            return self.no_seat((conn, peer), io);
+        }
         let expires = self.shared.at_wall_ms(self.verifier.end_ms(&claims));
         let user: Arc<str> = claims.sub.into();
         let device = self.names.shared(&claims.device, &self.hasher);
@@ -142,6 +141,14 @@ impl Shard {
         let since = io.arrived();
         io.time_arrivals(conn, false);
         io.post(self.home(&user, io), Mail::Attach { user, device, session, resume, since });
+    }
+
+    /// The node is full. At the door there are more places than for sessions, so that a scrape finds one.
+    fn no_seat(&mut self, (conn, peer): (ConnId, SocketAddr), io: &mut Io<Mail>) {
+        self.connect_failed(ConnectError::Limit, Some((conn, peer)), io.now());
+        // Said to nobody but the trace: who is turned away is reset.
+        self.trace_refused(conn, Status::Unavailable, "limit", io.now());
+        io.reset(conn);
     }
 
     fn auth_failed(&mut self, error: TokenError, (conn, peer): (ConnId, SocketAddr), now: Time) {

@@ -55,11 +55,13 @@ mod registry;
 mod routes;
 mod session;
 mod shard;
+mod shared;
 mod sizes;
 mod traced;
 mod user;
 
-pub use shard::{Shard, Shared, home_of};
+pub use shard::{Shard, home_of};
+pub use shared::Shared;
 pub use sizes::Sizes;
 
 /// Keyed hashing that is the same in every run of the same seed, and not known to those who choose the names.

@@ -278,6 +278,7 @@ impl Shard {
             }
             // Its home has given it no session, so nothing is on its way here: the connection is nothing any more.
             Some(Conn::Attaching(attaching)) => {
+                self.shared.sessions.give_back();
                 let Attaching { asked, accept, protocol, deflate, .. } = &*attaching;
                 self.accept_upgrade(asked, accept, *protocol, *deflate, io);
                 write_close(conn, code, text, io);
@@ -312,6 +313,7 @@ impl Shard {
         });
         self.metrics.closed[reason as usize].increment();
         self.metrics.active_connections.add(-1);
+        self.shared.sessions.give_back();
         let (now, place) = (io.now(), self.place(session.conn));
         self.trace_end(&session, reason, now);
         self.journal.say(log::Event::ConnectionClosed, now, "a session has ended", |record| {

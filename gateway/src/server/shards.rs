@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use wire::shard::event_loop::{self, Tables};
 use wire::shard::mailbox::Mailbox;
-use wire::shard::{Application, ShardIndex};
+use wire::shard::{Application, Seats, ShardIndex};
 use wire::time::Time;
 
 /// Descriptors of a table that are not connections: listener, epoll, eventfds, standard streams.
@@ -94,7 +94,7 @@ fn raise_descriptor_limit() -> u64 {
 /// What all shards know.
 pub(super) fn share(
     flags: &Flags,
-    limits: Limits,
+    (limits, connections_max): (Limits, usize),
     verifier: Verifier,
     metrics: &Metrics,
     wall_offset_ns: u64,
@@ -110,6 +110,7 @@ pub(super) fn share(
         // Names are chosen by clients: what they hash to must not be known to them.
         seed: process::seed().map_err(StartError::Shards)?,
         limits,
+        sessions: Seats::new(connections_max),
         ..Shared::new(&flags.node, verifier, metrics.clone())
     }))
 }

@@ -112,9 +112,23 @@ impl Gateway {
     }
 
     /// SIGKILL: it gets no chance to do anything.
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(self) {
+        self.killed();
+    }
+
+    /// The same, with all that it has written to standard error.
+    pub(crate) fn killed(mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.written.take().map(|written| written.join().unwrap()).unwrap_or_default()
+    }
+
+    /// It stands still until this is over: what comes meanwhile meets in one step.
+    pub(crate) fn while_it_stands<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.signal(rustix::process::Signal::STOP);
+        let done = act();
+        self.signal(rustix::process::Signal::CONT);
+        done
     }
 
     /// SIGHUP: it reads again what may change.

@@ -60,11 +60,16 @@ impl Raw {
 
     /// The head of an answer, byte by byte, so that nothing behind it is taken.
     pub(crate) fn head(&mut self) -> String {
+        self.next_head().expect("the whole head")
+    }
+
+    /// The same; `None`: the connection is over before.
+    pub(crate) fn next_head(&mut self) -> Option<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.extend(self.take::<1>().expect("the whole head"));
+            head.extend(self.take::<1>()?);
         }
-        String::from_utf8(head).unwrap()
+        Some(String::from_utf8(head).unwrap())
     }
 
     fn take<const BYTES: usize>(&mut self) -> Option<[u8; BYTES]> {

@@ -1,12 +1,12 @@
-//! How many connections may be accepted, over all shards.
+//! How many of something there may be over all shards: connections at the door, an application's sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The places that the shards of one listener have together.
+/// The places that shards have together.
 ///
 /// The kernel spreads connections by a hash, so that a bound per shard would turn some away while others have room. One
-/// counter, touched only when a connection comes or goes.
+/// counter, touched only when somebody comes or goes.
 #[derive(Debug, Clone)]
 pub struct Seats {
     taken: Arc<AtomicUsize>,
@@ -14,7 +14,7 @@ pub struct Seats {
 }
 
 impl Seats {
-    /// Room for `max` connections.
+    /// Room for `max`.
     pub fn new(max: usize) -> Seats {
         Seats { taken: Arc::default(), max }
     }
@@ -25,7 +25,7 @@ impl Seats {
     }
 
     /// Takes a place. False: there is none.
-    pub(super) fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         let is_free = self.taken.fetch_add(1, Ordering::Relaxed) < self.max;
         if !is_free {
             self.give_back();
@@ -33,12 +33,18 @@ impl Seats {
         is_free
     }
 
+    /// Whether [`Seats::take`] would find a place now. Another shard may be quicker.
+    pub fn has_free(&self) -> bool {
+        self.taken() < self.max
+    }
+
     /// Places taken, over all shards.
-    pub(super) fn taken(&self) -> usize {
+    pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    pub(super) fn give_back(&self) {
+    /// Gives back a place that [`Seats::take`] gave.
+    pub fn give_back(&self) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
