@@ -7,14 +7,15 @@
 
 use crate::log::{Event, Level, Logger};
 use crate::metrics::{Format, Metrics};
+use crate::stage::Stage;
+use crate::store::lock;
 use rustix::event::{EventfdFlags, eventfd};
 use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -36,7 +37,7 @@ pub(crate) struct Admin {
     logger: Logger,
     /// Sessions that the gateway takes.
     connections_max: usize,
-    draining: AtomicBool,
+    stage: Mutex<Stage>,
     /// Readable once a drain was asked for.
     bell: OwnedFd,
 }
@@ -47,8 +48,8 @@ type Answer = (u16, &'static str, String);
 impl Admin {
     pub(crate) fn new(metrics: Metrics, logger: Logger, connections_max: usize) -> io::Result<Arc<Admin>> {
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        let draining = AtomicBool::new(false);
-        Ok(Arc::new(Admin { metrics, logger, connections_max, draining, bell }))
+        let stage = Mutex::new(Stage::Serving);
+        Ok(Arc::new(Admin { metrics, logger, connections_max, stage, bell }))
     }
 
     /// Listens on `address` and answers until the process ends. Gives the address with its port.
@@ -76,9 +77,9 @@ impl Admin {
         rustix::io::read(&self.bell, &mut [0; 8]).is_ok()
     }
 
-    /// The drain has begun.
-    pub(crate) fn is_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// How far the gateway's end is from now on.
+    pub(crate) fn is_at(&self, stage: Stage) {
+        *lock(&self.stage) = stage;
     }
 
     async fn serve(self: Arc<Admin>, listener: tokio::net::TcpListener) {
@@ -168,8 +169,8 @@ impl Admin {
     }
 
     fn ready(&self) -> Answer {
-        if self.draining.load(Ordering::Relaxed) {
-            return (503, "text/plain", "draining\n".into());
+        if let Some(why) = lock(&self.stage).why_not_ready() {
+            return (503, "text/plain", why.into());
         }
         if self.metrics.store().has_failed() {
             return (503, "text/plain", "the store has failed\n".into());

@@ -75,6 +75,9 @@ pub struct Flags {
     /// Silence after which a client is pinged
     #[arg(long, env = "GATEWAY_HEARTBEAT", default_value = "30s", value_parser = duration)]
     pub heartbeat: Duration,
+    /// How long newcomers are still taken after SIGTERM, while /ready says 503 already: as long as load balancers take to see it
+    #[arg(long, env = "GATEWAY_DRAIN_GRACE", default_value = "0s", value_parser = duration)]
+    pub drain_grace: Duration,
     /// Longest wait for acknowledgements when shutting down
     #[arg(long, env = "GATEWAY_DRAIN_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub drain_timeout: Duration,

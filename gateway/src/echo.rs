@@ -3,6 +3,7 @@
 //! It runs on the same shards, endpoint and frames as the IM core, and on nothing above them.
 
 use crate::im::mail::Mail;
+use crate::stage::Stage;
 use wire::http::{self, Request};
 use wire::shard::{Application, Closed, ConnId, Io, Origin, ShardIndex};
 use wire::ws::deflate::{Deflater, Inflater};
@@ -37,7 +38,7 @@ pub(crate) struct Echo {
     conns: Vec<Conn>,
     message_bytes_max: usize,
     agrees_to_deflate: bool,
-    draining: bool,
+    stage: Stage,
     inflater: Inflater,
     deflater: Deflater,
 }
@@ -48,7 +49,7 @@ impl Echo {
             conns: Vec::new(),
             message_bytes_max,
             agrees_to_deflate,
-            draining: false,
+            stage: Stage::Serving,
             inflater: Inflater::default(),
             deflater: Deflater::default(),
         }
@@ -69,7 +70,7 @@ impl Echo {
             Err(error) => return refuse(conn, error.status(), &error.to_string(), input, io),
         };
         match handshake::accept(&request) {
-            Ok(_) if self.draining => refuse(conn, 503, "draining", input, io),
+            Ok(_) if self.stage >= Stage::Draining => refuse(conn, 503, "draining", input, io),
             Ok(accept) => {
                 let deflate = match extension::accept(request.headers("sec-websocket-extensions")) {
                     Ok(deflate) => deflate.filter(|_| self.agrees_to_deflate),
@@ -82,8 +83,11 @@ impl Echo {
                     Conn::Open(conn, Endpoint::with_deflate(Role::Server, deflate));
                 request.head_bytes
             }
-            Err(_) if self.draining && request.path() == "/ready" => refuse(conn, 503, "draining", input, io),
-            Err(_) if matches!(request.path(), "/health" | "/ready") => refuse(conn, 200, "ok", input, io),
+            Err(_) if request.path() == "/health" => refuse(conn, 200, "ok", input, io),
+            Err(_) if request.path() == "/ready" => match self.stage.why_not_ready() {
+                Some(why) => refuse(conn, 503, why.trim_end(), input, io),
+                None => refuse(conn, 200, "ok", input, io),
+            },
             Err(error) => refuse(conn, 426, &error.to_string(), input, io),
         }
     }
@@ -173,7 +177,8 @@ impl Application for Echo {
 
     fn mail(&mut self, _from: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
         match mail {
-            Mail::Drain => self.draining = true,
+            Mail::Leave => self.stage = Stage::Leaving,
+            Mail::Drain => self.stage = Stage::Draining,
             Mail::CloseAll => self.close_all(io),
             Mail::Stop => io.stop(),
             Mail::Certificate(config) => io.accept_tls(config),

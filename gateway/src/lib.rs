@@ -16,6 +16,7 @@ pub mod push;
 mod random;
 mod reload;
 pub mod server;
+mod stage;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

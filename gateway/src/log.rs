@@ -71,6 +71,8 @@ pub enum Event {
     DatabaseError,
     /// The gateway takes connections.
     Listening,
+    /// Newcomers should look elsewhere.
+    Leaving,
     /// The gateway takes no new work.
     Draining,
     /// The gateway ends.
@@ -111,6 +113,7 @@ impl Event {
             Event::MessageDeliveryFailed => ("message_delivery_failed", Level::Warn, "delivery"),
             Event::DatabaseError => ("database_error", Level::Error, "store"),
             Event::Listening => ("listening", Level::Info, "server"),
+            Event::Leaving => ("leaving", Level::Info, "server"),
             Event::Draining => ("draining", Level::Info, "server"),
             Event::Stopped => ("stopped", Level::Info, "server"),
             Event::Reloaded => ("reloaded", Level::Info, "server"),

@@ -8,6 +8,8 @@ mod shards;
 
 pub use process::{main, start};
 
+use drain::Wish;
+
 use crate::admin::Admin;
 use crate::auth::source::SourceError;
 use crate::config::{self, Flags};
@@ -23,10 +25,9 @@ use crate::store::{self, OpenError, Store, Worker, Writer, lock};
 use crate::telemetry::{self, Environment};
 use crate::tls::TlsError;
 use crate::trace::Tracer;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -35,7 +36,7 @@ use wire::shard::Seats;
 use wire::shard::event_loop::{self, Tables};
 use wire::shard::mailbox::{self, Mailbox};
 use wire::shard::steering::Steering;
-use wire::sys::{Signal, Signals};
+use wire::sys::Signals;
 use wire::time::Time;
 
 /// Shards are named in 64-bit sets.
@@ -105,6 +106,7 @@ pub struct Server {
     doorbell: Option<OwnedFd>,
     shards: Vec<JoinHandle<()>>,
     reload: Reload,
+    drain_grace: Duration,
     drain_timeout: Duration,
     follow_stdin: bool,
     is_echo: bool,
@@ -181,6 +183,7 @@ impl Server {
             doorbell,
             shards: threads,
             reload,
+            drain_grace: flags.drain_grace,
             drain_timeout: flags.drain_timeout,
             follow_stdin: flags.follow_stdin,
             is_echo: flags.echo,
@@ -210,9 +213,9 @@ impl Server {
         });
     }
 
-    /// Serves until a signal comes or, if asked for, standard input ends; then drains.
+    /// Serves until a signal comes or, if asked for, standard input ends, and then as long as the grace lasts; then drains.
     pub fn serve(mut self, signals: &Signals) {
-        let mut refresh_at = Time::now();
+        let (mut refresh_at, mut serves_until) = (Time::now(), None);
         loop {
             let now = Time::now();
             if now >= refresh_at {
@@ -220,8 +223,14 @@ impl Server {
                 self.watch_steering();
                 refresh_at = now + REFRESH;
             }
-            if self.asked_to_end(signals, refresh_at.since(now)) {
+            if serves_until.is_some_and(|until| until <= now) {
                 break;
+            }
+            let wait = serves_until.unwrap_or(refresh_at).min(refresh_at).since(now);
+            match (self.asked_to_end(signals, wait), serves_until) {
+                (Some(Wish::Parent), _) | (Some(Wish::Signal), Some(_)) => break,
+                (Some(Wish::Signal | Wish::Operator), None) => serves_until = Some(self.leave()),
+                (Some(Wish::Operator), Some(_)) | (None, _) => {}
             }
             self.take_mail();
         }
@@ -271,37 +280,6 @@ impl Server {
                 _ => {}
             }
         }
-    }
-
-    fn asked_to_end(&mut self, signals: &Signals, wait: Duration) -> bool {
-        let stdin = rustix::stdio::stdin();
-        let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-        if self.follow_stdin {
-            fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
-        }
-        let mut wait = wait;
-        if let Some((_, admin)) = &self.admin {
-            fds.push(PollFd::from_borrowed_fd(admin.bell(), PollFlags::IN));
-        }
-        if let Some(doorbell) = &self.doorbell {
-            fds.push(PollFd::from_borrowed_fd(doorbell.as_fd(), PollFlags::IN));
-            // Announced, so that who posts rings; or there is mail already.
-            if !lock(&self.edge).may_sleep() {
-                wait = Duration::ZERO;
-            }
-        }
-        let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
-        // Interrupted or timed out: nothing to see.
-        let _ = poll(&mut fds, Some(&wait));
-        let ended = self.follow_stdin
-            && fds.get(1).is_some_and(|fd| !fd.revents().is_empty())
-            && !matches!(rustix::io::read(stdin, &mut [0; 64]), Ok(1..));
-        let signal = signals.next();
-        if signal == Some(Signal::Hangup) {
-            self.reload();
-        }
-        let was_asked = self.admin.as_ref().is_some_and(|(_, admin)| admin.takes_drain());
-        ended || was_asked || matches!(signal, Some(Signal::Interrupt | Signal::Terminate))
     }
 
     /// Reads again what may change while we run. Sessions that are open stay, whatever their token was signed with.

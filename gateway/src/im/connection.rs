@@ -12,6 +12,7 @@ use crate::auth::{Claims, Token, TokenError};
 use crate::config;
 use crate::log::Event;
 use crate::metrics::{AuthMethod, ConnectError, Status};
+use crate::stage::Stage;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use wire::http::Request;
@@ -91,7 +92,7 @@ impl Shard {
     pub(super) fn upgrade(&mut self, asked: &Asked, request: &Request<'_>, io: &mut Io<Mail>) {
         let (conn, peer, now) = (asked.conn, asked.peer, io.now());
         self.trace_request(conn, request, now);
-        if self.draining {
+        if self.stage >= Stage::Draining {
             self.connect_failed(ConnectError::Draining, Some((conn, peer)), now);
             return self.refuse(asked, Status::Unavailable, "draining", "the gateway is shutting down", io);
         }

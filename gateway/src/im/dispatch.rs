@@ -10,6 +10,7 @@ use super::protocol::{self, Address, Refusal};
 use super::routes::{Origin, Route};
 use super::shard::Shard;
 use crate::metrics::{Frame, Kind};
+use crate::stage::Stage;
 use std::sync::Arc;
 use wire::shard::{ConnId, Io};
 
@@ -23,7 +24,7 @@ impl Shard {
         io: &mut Io<Mail>,
     ) {
         let (now, conn) = (io.now(), session.conn);
-        if self.draining {
+        if self.stage >= Stage::Draining {
             return self.refuse_frame(conn, Some(id), Refusal::Draining, io);
         }
         match session.state.queues.dedup.look_up(id, now, &self.hasher, self.shared.limits.dedup_window) {

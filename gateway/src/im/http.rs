@@ -136,8 +136,8 @@ impl Shard {
     }
 
     fn ready(&mut self, asked: &Asked, io: &mut Io<Mail>) {
-        let (status, text) = if self.draining {
-            (Status::Unavailable, "draining\n")
+        let (status, text) = if let Some(why) = self.stage.why_not_ready() {
+            (Status::Unavailable, why)
         } else if self.durable.as_ref().is_some_and(Durable::has_failed) {
             (Status::Unavailable, "the store has failed\n")
         } else {

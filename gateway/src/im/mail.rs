@@ -214,6 +214,8 @@ pub enum Mail {
     },
     /// To the edge: what was said in a step.
     Log(Vec<Record>),
+    /// From the edge to every shard: newcomers should look elsewhere.
+    Leave,
     /// From the edge to every shard: take no new work.
     Drain,
     /// From the edge to every shard: close all sessions.

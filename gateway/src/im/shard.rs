@@ -23,6 +23,7 @@ use super::{Map, SeededState};
 use crate::auth::Verifier;
 use crate::log::Event;
 use crate::metrics::{CloseReason, ConnectError, ShardMetrics, Status};
+use crate::stage::Stage;
 use crate::trace::Tracer;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -59,9 +60,7 @@ pub struct Shard {
     /// Deliveries held by an injected latency, by release time.
     pub(super) held: BinaryHeap<Held>,
     pub(super) held_before: u64,
-    pub(super) draining: bool,
-    /// Sessions that begin now begin too late: their upgrade was under way when all were closed.
-    closes_all: bool,
+    pub(super) stage: Stage,
     pub(super) verifier: Verifier,
     /// What is asked of the store; `None`: there is none.
     pub(super) durable: Option<Durable>,
@@ -130,8 +129,7 @@ impl Shard {
             conns: Vec::new(),
             held: BinaryHeap::new(),
             held_before: 0,
-            draining: false,
-            closes_all: false,
+            stage: Stage::Serving,
             verifier: shared.verifier.clone(),
             durable: None,
             names: Names::default(),
@@ -214,7 +212,7 @@ impl Shard {
     }
 
     fn close_all(&mut self, io: &mut Io<Mail>) {
-        self.closes_all = true;
+        self.stage = Stage::Closing;
         for index in 0..self.conns.len() {
             if let Conn::Open(open) = &self.conns[index] {
                 self.close_for_good(open.session.conn, io);
@@ -284,7 +282,8 @@ impl Application for Shard {
             }
             Mail::Attached { conn, user, device, state, several } => {
                 self.attached(conn, user, device, state, several, io);
-                if self.closes_all {
+                // Its upgrade was under way when all were closed.
+                if self.stage == Stage::Closing {
                     self.close_for_good(conn, io);
                 }
             }
@@ -325,7 +324,8 @@ impl Application for Shard {
             Mail::Certificate(config) => io.accept_tls(config),
             // For the edge only.
             Mail::Push { .. } | Mail::Log(_) => {}
-            Mail::Drain => self.draining = true,
+            Mail::Leave => self.stage = Stage::Leaving,
+            Mail::Drain => self.stage = Stage::Draining,
             Mail::CloseAll => self.close_all(io),
             Mail::Stop => io.stop(),
         }
