@@ -135,7 +135,7 @@ fn a_second_gateway_and_a_foreign_file_are_refused() {
 fn a_full_disk_refuses_and_loses_nothing() {
     const BLOCKS: u64 = 12_000; // of 512 bytes
     let folder = Folder::new("full");
-    let gateway = Gateway::with_file_limit(BLOCKS, &["--data-dir", folder.path()]);
+    let gateway = Gateway::with_file_limit(BLOCKS, &["--data-dir", folder.path(), "--admin", "127.0.0.1:0"]);
     let mut al = Client::connect(&gateway, "al", "d");
     let body = "x".repeat(50_000);
     let mut confirmed = Vec::new();
@@ -153,14 +153,18 @@ fn a_full_disk_refuses_and_loses_nothing() {
     assert_eq!(al.ask("other", "user:cy")["code"], "unavailable");
     assert_eq!(gateway.get("/ready"), (503, "the store has failed\n".into()));
     assert_eq!(gateway.metric("im_gateway_store_errors_total"), 1.0);
+    assert_eq!(gateway.metric("im_gateway_store_failed"), 1.0);
+    assert_eq!(gateway.ask_admin("GET", "/ready", "").1, "the store has failed\n");
+    assert_eq!((gateway.get("/health").0, gateway.ask_admin("GET", "/health", "").0), (200, 200));
     assert!(!confirmed.is_empty());
     let mut cy = Client::connect(&gateway, "cy", "d");
     cy.write(&json!({ "type": "join", "group": "all" }));
     assert_eq!(cy.next_where(|_| true)["code"], "unavailable");
     let mut bob = Client::connect(&gateway, "bob", "d");
     assert_eq!(bob.take(confirmed.len()), confirmed, "what was confirmed is delivered all the same");
-    gateway.kill();
+    let log = gateway.killed();
+    assert_eq!(log.matches("\"event\":\"database_error\"").count(), 1, "{log}");
     let gateway = start(&folder);
     assert_eq!(Client::connect(&gateway, "bob", "d").take(confirmed.len()), confirmed);
-    assert_eq!(gateway.get("/ready").0, 200);
+    assert_eq!((gateway.get("/ready").0, gateway.metric("im_gateway_store_failed")), (200, 0.0));
 }

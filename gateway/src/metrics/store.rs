@@ -57,6 +57,11 @@ impl Metrics {
             asked.saturating_sub(store.operations.get()) as i64,
         );
         families.gauge("im_gateway_store_messages", "Messages on the disk", store.messages.get());
+        families.gauge(
+            "im_gateway_store_failed",
+            "1 since a commit has failed: no message is taken until the next start; else 0",
+            i64::from(store.has_failed()),
+        );
         families.counter("im_gateway_store_errors", "Commits that failed", store.errors.get());
         families.counter(
             "im_gateway_messages_recovered",
