@@ -20,6 +20,8 @@ pub struct Sizes {
     pub routes: usize,
     /// Deliveries in mail that waits for the store: of them no figure tells.
     pub held: usize,
+    /// Sessions, open or about to be.
+    pub sessions: usize,
 }
 
 impl Shard {
@@ -27,6 +29,7 @@ impl Shard {
     pub fn sizes(&self) -> Sizes {
         let mut sizes = Sizes { routes: self.routes.len(), ..Sizes::default() };
         for conn in &self.conns {
+            sizes.sessions += usize::from(matches!(conn, Conn::Attaching(_) | Conn::Open(_)));
             if let Conn::Open(open) = conn {
                 sizes.add(&open.session.state);
             }

@@ -162,6 +162,8 @@ pub(crate) struct Gateway {
     /// `None`: it has no store.
     edge: Option<Edge>,
     pub(crate) metrics: Metrics,
+    /// Places for sessions.
+    seats: Seats,
     excess: Excess,
 }
 
@@ -224,7 +226,7 @@ impl Gateway {
         if let Planted::LostWake(number) = planted {
             node.lose_wake(number);
         }
-        Ok(Gateway { node, edge, metrics, excess })
+        Ok(Gateway { node, edge, metrics, seats: shared.sessions.clone(), excess })
     }
 
     /// The machine stops. Gives the disk that the next start finds.
@@ -320,17 +322,30 @@ impl Gateway {
 
     /// Deliveries that are on their way between shards, or will be when the store has answered.
     pub(crate) fn under_way(&self) -> usize {
-        let shards = 0..self.node.shards();
-        let held: usize = shards.map(|shard| self.node.application(shard).shard.sizes().held).sum();
-        held + self.node.mail_under_way().map(Mail::deliveries).sum::<usize>()
+        self.held_and_sessions().0 + self.in_mail()
     }
 
-    /// accepted = acknowledged + queued + expired + failed + in flight, and what is between shards.
+    fn in_mail(&self) -> usize {
+        self.node.mail_under_way().map(Mail::deliveries).sum::<usize>()
+    }
+
+    /// Of all shards: deliveries in mail that waits for the store, and sessions.
+    fn held_and_sessions(&self) -> (usize, usize) {
+        let sizes = (0..self.node.shards()).map(|shard| self.node.application(shard).shard.sizes());
+        sizes.fold((0, 0), |(held, sessions), sizes| (held + sizes.held, sessions + sizes.sessions))
+    }
+
+    /// accepted = acknowledged + queued + expired + failed + in flight, and what is between shards; and each session has its place.
     fn conserves(&self) -> Result<(), String> {
         let accepted = self.metrics.total(|shard| shard.accepted.get());
         let delivered = self.metrics.total(|shard| shard.delivered.iter().map(|kind| kind.get()).sum());
         let (lost, queued, in_flight) = (self.lost(), self.queued(), self.in_flight());
-        let under_way = self.under_way();
+        let (held, sessions) = self.held_and_sessions();
+        let under_way = held + self.in_mail();
+        let seats = self.seats.taken();
+        if seats != sessions {
+            return Err(format!("{seats} places are taken, and there are {sessions} sessions"));
+        }
         let sum = delivered as i64 + lost as i64 + queued + in_flight + under_way as i64;
         if sum == accepted as i64 && queued >= 0 && in_flight >= 0 {
             return Ok(());
