@@ -12,7 +12,6 @@ use scenarios::yaml;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) mod duration;
 mod keys;
 mod reader;
 mod routes;

@@ -10,6 +10,7 @@ pub mod alert;
 pub mod alertmanager;
 pub mod bounds;
 pub mod check;
+mod duration;
 pub mod engine;
 pub mod exit;
 pub mod exposition;

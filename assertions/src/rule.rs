@@ -17,7 +17,7 @@ use std::time::Duration;
 pub mod doubts;
 mod fields;
 
-pub(crate) use fields::{check_keys, duration};
+pub(crate) use fields::check_keys;
 
 /// The rules of one or more files, in order.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,7 @@
 //! From the YAML tree to an [`Alertmanager`], gathering problems on the way.
 
-use super::{Alertmanager, InhibitRule, Integration, Receiver, duration, keys, routes};
+use super::{Alertmanager, InhibitRule, Integration, Receiver, keys, routes};
+use crate::duration;
 use crate::interval;
 use crate::matcher::{Matcher, Op};
 use scenarios::problem::{Problem, Severity};

@@ -8,7 +8,7 @@ use super::rules::{Expression, RuleView, Text};
 use super::share;
 use super::tree::{self, Limit};
 use super::{Context, Finding, Report, promql};
-use crate::alertmanager::duration;
+use crate::duration;
 use crate::promql::ast::{Arithmetic, Expr, Operator, SetOperator};
 use crate::promql::function::OtherFunction;
 use crate::promql::ratio::Ratio;

@@ -4,7 +4,7 @@
 
 use super::lints::{self, Level};
 use super::{Finding, Report, Settings, language};
-use crate::alertmanager::duration;
+use crate::duration;
 use crate::promql::ast::{Dialect, Expr};
 use crate::promql::parse::{ParseError, parse};
 use crate::rule;

@@ -7,7 +7,7 @@ use super::lints;
 use super::rules::{RuleView, extent};
 use super::tree::{self, Limit};
 use super::{Context, Finding, Metrics, Report, alerts, promql, quantiles};
-use crate::alertmanager::duration;
+use crate::duration;
 use crate::promql::ast::Expr;
 use crate::promql::function::RangeFunction;
 use scenarios::problem::{Problem, nearest};

@@ -1,20 +1,9 @@
 //! What numbers, durations and strings mean, as Go reads them: the language was defined by it.
 
 use super::ast::Dialect;
+use crate::duration::{MILLIS_MAX, UNITS};
 
-/// Longest duration, ms: what a signed 64-bit number of nanoseconds holds, about 292 years.
-const DURATION_MS_MAX: i64 = i64::MAX / 1_000_000;
-
-/// Units of a duration in the order in which they must come, and their length in ms.
-const UNITS: [(&str, i64); 7] = [
-    ("y", 365 * 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
+pub(super) use crate::duration::{DurationFlaw, millis as duration};
 
 /// The value of a number: decimal, `0x` hexadecimal, or octal with a leading zero. `None`: no such number.
 pub(super) fn number(text: &str) -> Option<f64> {
@@ -51,39 +40,10 @@ fn without_underscores(text: &str) -> Option<String> {
     all_separate.then(|| text.replace('_', ""))
 }
 
-/// Why a duration is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DurationFlaw {
-    /// Units out of order, twice, or unknown; or a fraction.
-    Form,
-    /// Longer than Prometheus can hold.
-    TooLong,
-}
-
-/// A duration such as `1h30m`, ms.
-pub(super) fn duration(text: &str) -> Result<i64, DurationFlaw> {
-    let mut rest = text;
-    let mut total = 0_i64;
-    let mut next_unit = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(DurationFlaw::Form)?;
-        let letters = rest[digits..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - digits);
-        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let known = UNITS.iter().position(|(name, _)| *name == unit);
-        let index =
-            known.filter(|index| *index >= next_unit && !number.is_empty()).ok_or(DurationFlaw::Form)?;
-        next_unit = index + 1;
-        let length = number.parse::<i64>().ok().and_then(|number| number.checked_mul(UNITS[index].1));
-        total = length.and_then(|length| total.checked_add(length)).ok_or(DurationFlaw::TooLong)?;
-        rest = &rest[digits + letters..];
-    }
-    if total > DURATION_MS_MAX { Err(DurationFlaw::TooLong) } else { Ok(total) }
-}
-
 /// Seconds written as a number, ms: a duration of dialect 3.
 pub(super) fn seconds(value: f64) -> Result<i64, DurationFlaw> {
     let millis = (value * 1000.0).round();
-    if value.is_nan() || millis.abs() > DURATION_MS_MAX as f64 {
+    if value.is_nan() || millis.abs() > MILLIS_MAX as f64 {
         return Err(DurationFlaw::TooLong);
     }
     Ok(millis as i64)
@@ -240,19 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_and_shown() {
-        let check =
-            |text: &str, expected: Result<i64, DurationFlaw>| assert_eq!(duration(text), expected, "{text}");
-        check("1h30m", Ok(5_400_000));
-        check("5ms", Ok(5));
-        check("00s", Ok(0));
-        check("30m1h", Err(DurationFlaw::Form));
-        check("1h1h", Err(DurationFlaw::Form));
-        check("5.5m", Err(DurationFlaw::Form));
-        check("1hs", Err(DurationFlaw::Form));
-        check("290y", Ok(290 * 31_536_000_000));
-        check("293y", Err(DurationFlaw::TooLong));
-        check("99999999999999999999s", Err(DurationFlaw::TooLong));
+    fn durations_are_shown() {
         for (millis, shown) in
             [(5_400_000, "1h30m"), (1_209_600_000, "2w"), (691_200_000, "8d"), (90_061_007, "1d1h1m1s7ms")]
         {

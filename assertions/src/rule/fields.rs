@@ -1,6 +1,7 @@
 //! Single fields of a rule file: texts, durations, label maps.
 
 use super::Reader;
+use crate::duration;
 use crate::template::Template;
 use scenarios::problem::{Problem, nearest};
 use scenarios::span::Spanned;
@@ -21,7 +22,7 @@ impl Reader<'_> {
     pub(super) fn optional_duration(&mut self, node: &Node, key: &str) -> Option<Duration> {
         let value = node.get(key)?;
         let text = value.expect_text(&format!("a duration for `{key}`"), self.problems)?;
-        let parsed = duration(text);
+        let parsed = duration::parse(text);
         if parsed.is_none() {
             let problem = Problem::error(format!("`{text}` is not a duration"), value.head());
             self.problems.push(problem.hint("write it as in `30s`, `5m` or `1h30m`, larger units first"));
@@ -96,34 +97,4 @@ pub(crate) fn check_keys(entries: &[(Key, Node)], known: &[&str], what: &str, pr
             None => format!("known: {}", known.join(", ")),
         }));
     }
-}
-
-/// A duration as Prometheus writes it: `0`, or numbers with `y w d h m s ms`, larger units first, each once.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 7] = [
-        ("y", 31_536_000_000),
-        ("w", 604_800_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-        ("ms", 1),
-    ];
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut total = 0_u64;
-    let mut next_unit = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let letters = rest[digits..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - digits);
-        let unit = &rest[digits..digits + letters];
-        let index = UNITS.iter().position(|(name, _)| *name == unit).filter(|index| *index >= next_unit)?;
-        next_unit = index + 1;
-        total = total.checked_add(number.checked_mul(UNITS[index].1)?)?;
-        rest = &rest[digits + letters..];
-    }
-    (!text.is_empty() && total <= 100 * UNITS[0].1).then(|| Duration::from_millis(total))
 }

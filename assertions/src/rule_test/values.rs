@@ -1,6 +1,6 @@
 //! Single values of a test file: durations, numbers, moments, switches.
 
-use crate::rule::duration;
+use crate::duration;
 use crate::time::Millis;
 use scenarios::problem::Problem;
 use scenarios::yaml::{Node, Style, Value};
@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) fn optional_duration(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Option<Duration> {
     let value = node.get(key).filter(|value| !value.is_null())?;
     let text = value.expect_text(&format!("a duration for `{key}`"), problems)?;
-    let parsed = duration(text);
+    let parsed = duration::parse(text);
     if parsed.is_none() {
         let problem = Problem::error(format!("`{text}` is not a duration"), value.head());
         let hint = match text.parse::<u64>() {

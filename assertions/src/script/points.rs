@@ -1,40 +1,17 @@
 //! The small parts of a script's lines: durations, strings, and points with native histograms among them.
 
+use crate::duration;
+
 /// `5m`, `1m30s`, `10` (seconds), `-1m`, in ms.
 pub(super) fn millis(text: &str) -> Option<i64> {
-    if let Some(rest) = text.strip_prefix('-') {
-        return millis(rest).map(|ms| -ms);
-    }
     if let Ok(seconds) = text.parse::<f64>() {
-        return whole(seconds * 1000.0);
+        let ms = seconds * 1000.0;
+        return (ms.abs() <= 9e15).then_some(ms.round() as i64);
     }
-    let mut total = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(unit_at);
-        let next = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        total += number.parse::<f64>().ok()? * unit(&after[..next])?;
-        rest = &after[next..];
+    match text.strip_prefix('-') {
+        Some(rest) => duration::millis(rest).ok().map(|ms| -ms),
+        None => duration::millis(text).ok(),
     }
-    (!text.is_empty()).then_some(total).and_then(whole)
-}
-
-fn unit(name: &str) -> Option<f64> {
-    Some(match name {
-        "ms" => 1.0,
-        "s" => 1000.0,
-        "m" => 60_000.0,
-        "h" => 3_600_000.0,
-        "d" => 86_400_000.0,
-        "w" => 604_800_000.0,
-        "y" => 31_536_000_000.0,
-        _ => return None,
-    })
-}
-
-fn whole(ms: f64) -> Option<i64> {
-    (ms.abs() <= 9e15).then_some(ms.round() as i64)
 }
 
 /// `metric{a="b"} 1 2 3` into series and points.

@@ -204,7 +204,7 @@ fn to_duration(_: &Facts<'_>, arguments: &[Value]) -> Answer {
 
 fn parse_duration(_: &Facts<'_>, arguments: &[Value]) -> Answer {
     let text = text(arguments, 0);
-    match crate::rule::duration(&text) {
+    match crate::duration::parse(&text) {
         Some(duration) => Ok(Value::Float(duration.as_secs_f64())),
         None if text.is_empty() => Err("empty duration string".into()),
         None => Err(format!("not a valid duration string: {text:?}")),
