@@ -17,7 +17,7 @@ use std::time::Duration;
 pub mod doubts;
 mod fields;
 
-pub(crate) use fields::check_keys;
+pub(crate) use fields::{check_keys, plain_number, yaml_number};
 
 /// The rules of one or more files, in order.
 #[derive(Debug, Clone, Default)]
@@ -193,7 +193,8 @@ impl Reader<'_> {
         check_keys(entries, FILE_KEYS, "a rule file", self.problems);
         let Some(list) = tree.get("groups").filter(|node| !node.is_null()) else { return Vec::new() };
         let Some(items) = list.expect_sequence("a list of groups", self.problems) else { return Vec::new() };
-        let groups: Vec<Group> = items.iter().filter_map(|item| self.group(item)).collect();
+        let items: Vec<&Node> = items.iter().filter(|item| !self.is_nothing(item, "group")).collect();
+        let groups: Vec<Group> = items.into_iter().filter_map(|item| self.group(item)).collect();
         self.check_names(&groups);
         groups
     }
@@ -216,7 +217,7 @@ impl Reader<'_> {
     fn group(&mut self, node: &Node) -> Option<Group> {
         let entries = node.expect_mapping("a group", self.problems)?;
         check_keys(entries, GROUP_KEYS, "a group", self.problems);
-        let name = self.required_text(node, "name", "a group");
+        let name = self.group_name(node);
         let interval = self.optional_duration(node, "interval");
         let limit = node.get("limit").and_then(|limit| self.limit(limit)).unwrap_or(0);
         let query_offset = self.optional_duration(node, "query_offset").unwrap_or_default();
@@ -225,7 +226,8 @@ impl Reader<'_> {
             Some(rules) => rules.expect_sequence("a list of rules", self.problems)?,
             None => &[],
         };
-        let rules = items.iter().filter_map(|item| self.rule(item, &shared)).collect();
+        let items: Vec<&Node> = items.iter().filter(|item| !self.is_nothing(item, "rule")).collect();
+        let rules = items.into_iter().filter_map(|item| self.rule(item, &shared)).collect();
         Some(Group { name: name?, interval, limit, query_offset, rules })
     }
 
@@ -242,7 +244,9 @@ impl Reader<'_> {
     }
 
     fn rule_kind(&mut self, node: &Node) -> Option<RuleKind> {
-        match (node.get("alert"), node.get("record")) {
+        // To Prometheus an empty name is none.
+        let named = |key: &str| node.get(key).filter(|name| name.text() != Some(""));
+        match (named("alert"), named("record")) {
             (Some(alert), None) => self.alert(node, alert),
             (None, Some(record)) => self.record(node, record),
             (Some(_), Some(record)) => {
@@ -251,7 +255,11 @@ impl Reader<'_> {
                 None
             }
             (None, None) => {
-                let problem = Problem::error("a rule has neither `alert` nor `record`", node.head());
+                let empty = ["alert", "record"].into_iter().find_map(|key| Some((key, node.get(key)?)));
+                let problem = match empty {
+                    Some((key, name)) => Problem::error(format!("`{key}` is empty"), name.head()),
+                    None => Problem::error("a rule has neither `alert` nor `record`", node.head()),
+                };
                 self.problems.push(problem.hint("`alert: Name` makes alerts, `record: name` a series"));
                 None
             }
@@ -260,7 +268,7 @@ impl Reader<'_> {
 
     fn alert(&mut self, node: &Node, name: &Node) -> Option<RuleKind> {
         let text = name.expect_text("the alert's name", self.problems)?.to_string();
-        let annotations = self.templates(node, "annotations");
+        let annotations = self.annotations(node);
         Some(RuleKind::Alert(AlertRule {
             name: Spanned::at(text, name.head()),
             hold: self.optional_duration(node, "for").unwrap_or_default(),
@@ -272,15 +280,20 @@ impl Reader<'_> {
     fn record(&mut self, node: &Node, name: &Node) -> Option<RuleKind> {
         let text = name.expect_text("the name of the series", self.problems)?.to_string();
         for key in ["for", "keep_firing_for", "annotations"] {
-            if let Some(value) = node.get(key) {
+            let Some(value) = node.get(key).filter(|value| !value.is_null()) else { continue };
+            // What says nothing is no fault to Prometheus.
+            let says_nothing = match key {
+                "annotations" => matches!(&value.value, yaml::Value::Mapping(entries) if entries.is_empty()),
+                _ => self.optional_duration(node, key).is_none_or(|time| time.is_zero()),
+            };
+            if !says_nothing {
                 let problem = Problem::error(format!("`{key}` in a recording rule"), value.head());
                 self.problems.push(problem.hint("only an alert has it; remove it"));
             }
         }
-        let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || "_:".contains(c));
-        if !starts_well || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:".contains(&b)) {
+        if let Some(hint) = self.not_a_metric(&text) {
             let problem = Problem::error(format!("`{text}` is not a metric name"), name.head());
-            self.problems.push(problem.hint("letters, digits, `_` and `:`, no digit first"));
+            self.problems.push(problem.hint(hint));
             return None;
         }
         Some(RuleKind::Record(Spanned::at(text, name.head())))

@@ -60,7 +60,7 @@ fn all_problems_of_a_file_at_once() {
             "9:36 `for` in a recording rule | only an alert has it; remove it",
             "9:14 `a b` is not a metric name | letters, digits, `_` and `:`, no digit first",
             "13:11 unknown function `raet` in the expression of E | did you mean `rate`?",
-            "15:10 `many` is not a number of alerts | a whole number; 0 is no limit",
+            "15:10 `many` is not a number of alerts | a whole number, without quotes; 0 is no limit",
             "14:9 group `a` is defined twice | group names are unique in a file; rename one",
         ],
     );

@@ -1,9 +1,10 @@
 //! Single values of a test file: durations, numbers, moments, switches.
 
 use crate::duration;
+use crate::rule::{plain_number, yaml_number};
 use crate::time::Millis;
 use scenarios::problem::Problem;
-use scenarios::yaml::{Node, Style, Value};
+use scenarios::yaml::Node;
 use std::time::Duration;
 
 /// The duration under `key`; `None` if there is none or it is wrong, which is then a problem.
@@ -37,8 +38,7 @@ pub(super) fn switch(node: &Node, key: &str, problems: &mut Vec<Problem>) -> boo
 /// A number as YAML has it: `1`, `-0.5`, `1e3`, `0x10`, `1_000`, `.inf`, `.nan`.
 pub(super) fn number(value: &Node, problems: &mut Vec<Problem>) -> Option<f64> {
     let text = value.expect_text("a number", problems)?;
-    let is_plain = matches!(&value.value, Value::Scalar(scalar) if scalar.style == Style::Plain);
-    let parsed = if is_plain { yaml_number(text) } else { None };
+    let parsed = plain_number(value);
     if parsed.is_none() {
         let problem = Problem::error(format!("`{text}` is not a number"), value.head());
         problems.push(problem.hint(
@@ -53,26 +53,6 @@ pub(super) fn number(value: &Node, problems: &mut Vec<Problem>) -> Option<f64> {
         ));
     }
     parsed
-}
-
-fn yaml_number(text: &str) -> Option<f64> {
-    let (sign, bare) = match text.strip_prefix('-') {
-        Some(bare) => (-1.0, bare),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    match bare {
-        ".inf" | ".Inf" | ".INF" => return Some(sign * f64::INFINITY),
-        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
-        _ => {}
-    }
-    let digits = bare.replace('_', "");
-    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
-        if let Some(digits) = digits.strip_prefix(prefix) {
-            return u64::from_str_radix(digits, radix).ok().map(|whole| sign * whole as f64);
-        }
-    }
-    let starts_well = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    starts_well.then(|| digits.parse::<f64>().ok()).flatten().map(|value| sign * value)
 }
 
 /// A moment: seconds since the epoch, or RFC 3339.
