@@ -7,6 +7,7 @@ pub mod ast;
 pub mod eval;
 pub mod function;
 pub mod parse;
+pub(crate) mod pattern;
 pub mod ratio;
 pub mod selection;
 
@@ -18,7 +19,6 @@ mod instant_functions;
 mod label_functions;
 mod lex;
 mod literal;
-mod pattern;
 mod print;
 mod quantile;
 mod range_functions;

@@ -71,53 +71,9 @@ impl<'e> Change<'e> {
             }
             Change::Replace { source, regex, template } => {
                 let captures = regex.captures(labels.get(source))?;
-                Some(expanded(template, &captures))
+                Some(pattern::expanded(template, &captures))
             }
         }
-    }
-}
-
-/// A template with `$1`, `${1}`, `$name` or `${name}` filled in; `$$` is a dollar, and so is one that nothing follows.
-///
-/// A name goes on as long as letters, digits and underscores do: `$1a` is the group `1a`, which is empty.
-fn expanded(template: &str, captures: &regex::Captures<'_>) -> String {
-    let mut text = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(dollar) = rest.find('$') {
-        text.push_str(&rest[..dollar]);
-        rest = &rest[dollar + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            text.push('$');
-            rest = after;
-            continue;
-        }
-        let (name, after) = group_name(rest);
-        if name.is_empty() {
-            text.push('$');
-            continue;
-        }
-        // `01` is a name, not a number.
-        let is_index = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
-        let group = match is_index {
-            true => name.parse().ok().and_then(|index| captures.get(index)),
-            false => captures.name(name),
-        };
-        text.push_str(group.map_or("", |group| group.as_str()));
-        rest = after;
-    }
-    text + rest
-}
-
-/// The name of a group at the start of a text, and what follows; empty if there is none.
-fn group_name(text: &str) -> (&str, &str) {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let bare = text.strip_prefix('{').unwrap_or(text);
-    let end = bare.find(|c| !is_word(c)).unwrap_or(bare.len());
-    let (name, after) = bare.split_at(end);
-    match (bare.len() < text.len(), after.strip_prefix('}')) {
-        (false, _) => (name, after),
-        (true, Some(after)) => (name, after),
-        (true, None) => ("", text),
     }
 }
 

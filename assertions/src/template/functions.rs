@@ -3,6 +3,7 @@
 use super::value::{Moment, Sample, Value, map};
 use super::{Facts, builtins, numbers};
 use crate::promql::ast::Dialect;
+use crate::promql::pattern;
 use crate::time::Millis;
 use regex::Regex;
 use std::rc::Rc;
@@ -266,19 +267,21 @@ fn sort_by_label(_: &Facts<'_>, arguments: &[Value]) -> Answer {
     Ok(Value::Samples(Rc::new(sorted)))
 }
 
-fn regex(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|_| format!("error parsing regexp: `{pattern}`"))
+fn regex(arguments: &[Value]) -> Result<Regex, String> {
+    let pattern = text(arguments, 0);
+    pattern::found_anywhere(&pattern).map_err(|reason| format!("error parsing regexp: {reason}: `{pattern}`"))
 }
 
 fn matches(_: &Facts<'_>, arguments: &[Value]) -> Answer {
-    let pattern = regex(&text(arguments, 0))?;
+    let pattern = regex(arguments)?;
     Ok(Value::Bool(pattern.is_match(&text(arguments, 1))))
 }
 
 fn replace_all(_: &Facts<'_>, arguments: &[Value]) -> Answer {
-    let pattern = regex(&text(arguments, 0))?;
-    let replacement = text(arguments, 1);
-    Ok(Value::text(pattern.replace_all(&text(arguments, 2), &*replacement)))
+    let pattern = regex(arguments)?;
+    let (replacement, text) = (text(arguments, 1), text(arguments, 2));
+    let filled = |found: &regex::Captures<'_>| pattern::expanded(&replacement, found);
+    Ok(Value::text(pattern.replace_all(&text, filled)))
 }
 
 /// Each word's first letter large.

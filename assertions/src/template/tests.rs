@@ -227,6 +227,20 @@ fn texts_are_cut_and_escaped() {
         "true gw-1",
     );
     check(
+        "{{ match \"[a&&b]\" \"&\" }} {{ match \"\\\\d\" \"٣\" }} {{ match \"a{\" \"a{\" }} {{ reReplaceAll \"(?P<n>a)\" \"${n}-$1$$\" \"xa\" }}",
+        1.0,
+        "true false true xa-a$",
+    );
+    check(
+        "{{ match \"(\" $labels.instance }}",
+        1.0,
+        &error(
+            3,
+            "<match \"(\" $labels.instance>",
+            "error calling match: error parsing regexp: unclosed group: `(`",
+        ),
+    );
+    check(
         "{{ stripPort $labels.instance }} {{ stripDomain \"a.b.c:80\" }} {{ stripDomain \"10.0.0.1:80\" }} {{ stripPort \"[::1]:80\" }}",
         1.0,
         "gw-1 a:80 10.0.0.1:80 ::1",
