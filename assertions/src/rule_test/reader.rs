@@ -36,6 +36,9 @@ const SAMPLE_KEYS: &[&str] = &["labels", "value", "histogram"];
 /// Most evaluations of one test: more would not end in a time that anybody waits.
 const EVALUATIONS_MAX: u128 = 5_000_000;
 
+/// Most points of all series of a file.
+const POINTS_MAX: usize = 10_000_000;
+
 /// The label that has the alert's name.
 const ALERT_NAME: &str = "alertname";
 
@@ -44,7 +47,7 @@ impl TestFile {
     pub fn read(source: Arc<Source>, options: ParseOptions) -> Result<Read, Vec<Problem>> {
         let tree = yaml::parse(source)?;
         let mut problems = Vec::new();
-        let file = Reader { options, problems: &mut problems }.file(&tree);
+        let file = Reader { options, problems: &mut problems, points: 0 }.file(&tree);
         match file {
             Some(file) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
                 Ok(Read { file, warnings: problems })
@@ -57,6 +60,8 @@ impl TestFile {
 struct Reader<'p> {
     options: ParseOptions,
     problems: &'p mut Vec<Problem>,
+    /// Points of all series so far.
+    points: usize,
 }
 
 impl Reader<'_> {
@@ -190,8 +195,21 @@ impl Reader<'_> {
     /// The points of a series; inside, `None` for native histograms.
     fn points(&mut self, values: &Node) -> Option<Option<Vec<notation::NotedPoint>>> {
         let text = values.expect_text("points such as `0+10x5 _ stale`", self.problems)?;
+        if self.points > POINTS_MAX {
+            // Said once, where it began.
+            return None;
+        }
         match notation::points(text) {
-            Ok(points) => Some(Some(points)),
+            Ok(points) => {
+                self.points += points.len();
+                if self.points > POINTS_MAX {
+                    let summary = format!("the series of this file have more than {POINTS_MAX} points");
+                    let problem = Problem::error(summary, values.head());
+                    self.problems.push(problem.hint("a longer `interval`, or several files"));
+                    return None;
+                }
+                Some(Some(points))
+            }
             Err(NotationError::NativeHistogram(_)) => {
                 let summary = "native histograms are not supported: the series is left out";
                 let problem = Problem::error(summary, values.head()).warning();

@@ -269,6 +269,20 @@ fn what_is_strange_but_promtool_accepts_is_a_warning() {
 }
 
 #[test]
+fn the_points_of_all_series_of_a_file_are_bounded() {
+    let test = |series: usize| {
+        let one = |name| format!("{{series: 'x{{a=\"{name}\"}}', values: '_x2000000'}}");
+        let all: Vec<String> = (0..series).map(one).collect();
+        format!(
+            "tests:\n- interval: 1m\n  input_series:\n  - {}\n  promql_expr_test: [{{expr: x}}]",
+            all.join("\n  - ")
+        )
+    };
+    check_problems(&test(5), &[]);
+    check_problems(&test(8), &["9:34 the series of this file have more than 10000000 points"]);
+}
+
+#[test]
 fn names_that_no_rule_has_are_told() {
     let text =
         "group_eval_order: [frist]\ntests: [{alert_rule_test: [{alertname: Dwon}, {alertname: Down}]}]";
