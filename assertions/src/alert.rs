@@ -94,6 +94,9 @@ pub struct Timing {
     pub keep_firing: Duration,
     /// Most alerts of the rule; 0 is no limit.
     pub limit: usize,
+    /// Whether a firing alert that is younger than `hold`, because a reload has raised it, is pending again: so in
+    /// Prometheus 3; before that it goes on firing.
+    pub falls_back: bool,
 }
 
 /// More alerts than the group's `limit`; the rule's alerts are dropped, as Prometheus does.
@@ -155,10 +158,15 @@ impl AlertStates {
                 self.alerts.entry(alert.labels.clone()).insert_entry(alert).into_mut()
             }
         };
-        if alert.state == State::Pending && at.since(alert.active_at) >= timing.hold {
+        let is_ripe = at.since(alert.active_at) >= timing.hold;
+        if alert.state == State::Pending && is_ripe {
             alert.state = State::Firing;
             alert.fired_at = Some(at);
             events.push(alert.event(timing.rule, at, Transition::Firing));
+        } else if alert.state == State::Firing && !is_ripe && timing.falls_back {
+            alert.state = State::Pending;
+            (alert.fired_at, alert.last_sent_at) = (None, None);
+            events.push(alert.event(timing.rule, at, Transition::Pending));
         }
     }
 
@@ -198,6 +206,13 @@ impl AlertStates {
     /// Pending and firing alerts.
     pub fn active(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.values().filter(|alert| alert.state != State::Resolved)
+    }
+
+    /// Lets `since` say since when each active alert's condition holds; `None`: as it is known.
+    pub fn restore(&mut self, since: impl Fn(&Alert) -> Option<Millis>) {
+        for alert in self.alerts.values_mut().filter(|alert| alert.state != State::Resolved) {
+            alert.active_at = since(alert).unwrap_or(alert.active_at);
+        }
     }
 
     /// What is to be sent at `at`, marked as sent: what fires and what resolved, when new or not sent for longer than

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod lifecycle;
 mod observe;
 
 pub use observe::Observation;
@@ -32,6 +33,11 @@ pub struct EngineSettings {
     pub evaluation_interval: Duration,
     /// Least time between two sends of an alert.
     pub resend_delay: Duration,
+    /// After a restart, alerts with a `for` this long or longer get back since when they have been active; so long at least
+    /// they still wait, those that were firing before excepted.
+    pub for_grace_period: Duration,
+    /// The longest outage after which they do.
+    pub for_outage_tolerance: Duration,
     /// Labels added to every alert sent.
     pub external_labels: Labels,
     /// Where people reach this Prometheus: `$externalURL` of templates.
@@ -44,6 +50,8 @@ impl Default for EngineSettings {
             dialect: Dialect::V2,
             evaluation_interval: Duration::from_secs(60),
             resend_delay: Duration::from_secs(60),
+            for_grace_period: Duration::from_secs(10 * 60),
+            for_outage_tolerance: Duration::from_secs(60 * 60),
             external_labels: Labels::default(),
             external_url: String::new(),
         }
@@ -81,6 +89,10 @@ pub struct Engine {
     settings: EngineSettings,
     /// By rule index.
     states: Vec<RuleState>,
+    /// In the order of the groups.
+    groups: Vec<GroupState>,
+    /// Of groups that a reload removed.
+    departed: Vec<Departed>,
 }
 
 /// What is remembered of a rule between evaluations.
@@ -95,14 +107,18 @@ struct RuleState {
     ends_with_data: bool,
 }
 
+use lifecycle::{Departed, GroupState};
+
 impl Engine {
-    /// An engine in which no alert is active yet.
+    /// An engine in which no alert is active yet, though the server has been running: see [`Engine::restart`] for one that
+    /// begins.
     pub fn new(rules: RuleSet, settings: EngineSettings) -> Engine {
         // Groups may stand in another order than that in which their rules are counted.
         let mut by_index: Vec<&Rule> = rules.rules().collect();
         by_index.sort_by_key(|rule| rule.index);
         let states = by_index.into_iter().map(RuleState::of).collect();
-        Engine { rules, settings, states }
+        let groups = vec![GroupState::default(); rules.groups.len()];
+        Engine { rules, settings, states, groups, departed: Vec::new() }
     }
 
     /// The rules.
@@ -122,8 +138,7 @@ impl Engine {
     pub fn conditions(&self, store: &Store, at: Millis) -> Vec<String> {
         let mut names = Vec::new();
         for group in &self.rules.groups {
-            let run =
-                GroupRun { settings: &self.settings, group, interval: self.interval(group), at, now: at };
+            let run = GroupRun::of(&self.settings, group, at);
             let query = run.query(store);
             let holds =
                 |rule: &&Rule| query.elements(&rule.expr, at).is_ok_and(|elements| !elements.is_empty());
@@ -135,7 +150,7 @@ impl Engine {
 
     /// The interval of a group.
     pub fn interval(&self, group: &Group) -> Duration {
-        group.interval.filter(|interval| !interval.is_zero()).unwrap_or(self.settings.evaluation_interval)
+        self.settings.interval(group)
     }
 
     /// The first moment after `after` at which a group is due; `None` without rules.
@@ -151,13 +166,12 @@ impl Engine {
     /// series need one as much as those over scraped ones. To be called once, after the targets' histories are laid.
     pub fn lay_history(&mut self, store: &mut Store, length: Duration, until: Millis) {
         for group in &self.rules.groups {
-            let interval = self.interval(group);
-            let run = GroupRun { settings: &self.settings, group, interval, at: until, now: until };
+            let run = GroupRun::of(&self.settings, group, until);
             for rule in &group.rules {
                 let RuleKind::Record(name) = &rule.kind else { continue };
                 // A rule that cannot be evaluated has no past; its first evaluation says why.
                 let Ok(samples) = run.record(rule, &name.value, store) else { continue };
-                let step = millis(interval);
+                let step = millis(run.interval);
                 let steps = millis(length) / step;
                 let last = until.0.div_euclid(step) * step;
                 for (labels, value) in samples {
@@ -189,16 +203,18 @@ impl Engine {
         is_due: impl Fn(Duration) -> bool,
     ) -> Evaluation {
         let mut evaluation = Evaluation::default();
-        for group in &self.rules.groups {
-            let interval = self.interval(group);
-            if !is_due(interval) {
+        self.end_departed(store, now);
+        for (group, state) in self.rules.groups.iter().zip(&mut self.groups) {
+            let run = GroupRun::of(&self.settings, group, now);
+            if !is_due(run.interval) {
                 continue;
             }
-            let settings = &self.settings;
-            let run = GroupRun { settings, group, interval, at: now.before(group.query_offset), now };
+            let run =
+                GroupRun { at: now.before(group.query_offset), is_restored: state.is_restored(), ..run };
             for rule in &group.rules {
                 run.rule(rule, &mut self.states[rule.index], store, &mut evaluation);
             }
+            run.finish(state, &mut self.states, store);
         }
         evaluation
     }
@@ -206,6 +222,12 @@ impl Engine {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(1)
+}
+
+impl EngineSettings {
+    fn interval(&self, group: &Group) -> Duration {
+        group.interval.filter(|interval| !interval.is_zero()).unwrap_or(self.evaluation_interval)
+    }
 }
 
 impl RuleState {
@@ -227,10 +249,19 @@ struct GroupRun<'e> {
     at: Millis,
     /// The evaluation's own moment, later by the group's `query_offset`: the alerts' clock.
     now: Millis,
+    /// Whether alerts are written as series: not while a server that began anew has not restored them.
+    is_restored: bool,
 }
 
 /// A sample that a rule writes.
 type Written = (Labels, f64);
+
+impl<'e> GroupRun<'e> {
+    /// At a moment, whatever the group's `query_offset`.
+    fn of(settings: &'e EngineSettings, group: &'e Group, at: Millis) -> GroupRun<'e> {
+        GroupRun { settings, group, interval: settings.interval(group), at, now: at, is_restored: true }
+    }
+}
 
 impl GroupRun<'_> {
     fn rule(&self, rule: &Rule, state: &mut RuleState, store: &mut Store, evaluation: &mut Evaluation) {
@@ -319,12 +350,14 @@ impl GroupRun<'_> {
             hold: alert.hold,
             keep_firing: alert.keep_firing,
             limit: self.group.limit,
+            falls_back: self.settings.dialect == Dialect::V3,
         };
         let RuleState { alerts, bare, ends_with_data, .. } = state;
         let why_gone = |gone: &Alert| self.why_gone(gone, bare.as_ref(), *ends_with_data, store);
         let events = alerts.step(timing, self.now, seen, why_gone).map_err(|over| over.to_string())?;
         evaluation.events.extend(events);
-        Ok(alerts.active().flat_map(alert_series).collect())
+        let shown = alerts.active().filter(|_| self.is_restored);
+        Ok(shown.flat_map(alert_series).collect())
     }
 
     fn seen(&self, rule: &Rule, alert: &AlertRule, element: Element, store: &Store) -> Seen {
@@ -401,8 +434,12 @@ fn is_of(element: &Element, alert: &Alert) -> bool {
 fn alert_series(alert: &Alert) -> [Written; 2] {
     let state = if alert.state == State::Pending { "pending" } else { "firing" };
     let alerts = alert.labels.with(METRIC_NAME, "ALERTS").with("alertstate", state);
-    let since = alert.labels.with(METRIC_NAME, "ALERTS_FOR_STATE");
-    [(alerts, 1.0), (since, alert.active_at.0.div_euclid(1000) as f64)]
+    [(alerts, 1.0), (since_series(alert), alert.active_at.0.div_euclid(1000) as f64)]
+}
+
+/// The series that remembers since when an alert has been active.
+fn since_series(alert: &Alert) -> Labels {
+    alert.labels.with(METRIC_NAME, "ALERTS_FOR_STATE")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod matcher;
 pub mod notation;
 pub mod notify;
 pub mod promql;
+pub mod replay;
 pub mod route;
 pub mod rule;
 pub mod rule_test;

@@ -4,8 +4,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Runs evaluations a minute apart; at each the rule's one element is present or not. Shows the events.
 fn check(hold: u64, keep_firing: u64, present: &str, expected: &str) {
-    let timing =
-        Timing { rule: 0, hold: MINUTE * hold as u32, keep_firing: MINUTE * keep_firing as u32, limit: 0 };
+    let timing = Timing {
+        rule: 0,
+        hold: MINUTE * hold as u32,
+        keep_firing: MINUTE * keep_firing as u32,
+        limit: 0,
+        falls_back: false,
+    };
     let mut states = AlertStates::default();
     let mut shown = Vec::new();
     for (minute, mark) in present.chars().enumerate() {
@@ -41,7 +46,8 @@ fn life_of_an_alert() {
 
 /// The minutes at which an alert that fires from 0 to 30 is sent.
 fn check_sends(interval: u64, resend: u64, expected: &[i64]) {
-    let timing = Timing { rule: 0, hold: Duration::ZERO, keep_firing: Duration::ZERO, limit: 0 };
+    let timing =
+        Timing { rule: 0, hold: Duration::ZERO, keep_firing: Duration::ZERO, limit: 0, falls_back: false };
     let (interval, resend) = (Duration::from_secs(interval), Duration::from_secs(resend));
     let mut states = AlertStates::default();
     let mut sent = Vec::new();
@@ -63,7 +69,8 @@ fn sends_are_repeated_strictly_later_than_the_delay() {
 
 #[test]
 fn resolved_alerts_are_sent_for_15_minutes() {
-    let timing = Timing { rule: 3, hold: Duration::ZERO, keep_firing: Duration::ZERO, limit: 0 };
+    let timing =
+        Timing { rule: 3, hold: Duration::ZERO, keep_firing: Duration::ZERO, limit: 0, falls_back: false };
     let mut states = AlertStates::default();
     let mut sends = Vec::new();
     for minute in 0..30 {
@@ -85,7 +92,8 @@ fn resolved_alerts_are_sent_for_15_minutes() {
 
 #[test]
 fn starts_at_is_when_it_fired_not_when_it_became_pending() {
-    let timing = Timing { rule: 0, hold: MINUTE * 2, keep_firing: Duration::ZERO, limit: 0 };
+    let timing =
+        Timing { rule: 0, hold: MINUTE * 2, keep_firing: Duration::ZERO, limit: 0, falls_back: false };
     let mut states = AlertStates::default();
     for minute in 0..3 {
         let at = Millis(minute * 60_000);
@@ -100,7 +108,8 @@ fn starts_at_is_when_it_fired_not_when_it_became_pending() {
 
 #[test]
 fn over_the_limit_there_are_no_alerts() {
-    let timing = Timing { rule: 0, hold: Duration::ZERO, keep_firing: Duration::ZERO, limit: 1 };
+    let timing =
+        Timing { rule: 0, hold: Duration::ZERO, keep_firing: Duration::ZERO, limit: 1, falls_back: false };
     let mut states = AlertStates::default();
     let outcome = states.step(timing, Millis(0), vec![seen("a"), seen("b")], |_| ResolveReason::Condition);
     assert_eq!(outcome, Err(OverLimit { found: 2, limit: 1 }));

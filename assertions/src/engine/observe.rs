@@ -73,7 +73,6 @@ impl Engine {
         let mut groups = self.rules.groups.iter();
         let (group, found) =
             groups.find_map(|group| Some((group, group.rules.iter().find(|found| found.index == rule)?)))?;
-        let run = GroupRun { settings: &self.settings, group, interval: self.interval(group), at, now: at };
-        Some((run, found))
+        Some((GroupRun::of(&self.settings, group, at), found))
     }
 }
