@@ -153,3 +153,98 @@ fn what_cannot_be_tried_is_told_with_its_place() {
         assert_eq!((code, stderr.contains("--range")), (104, true), "{range:?}: {stderr}");
     }
 }
+
+/// `errors` is over its line from the second minute on, for half an hour; a sample a minute.
+fn incident() -> String {
+    let sample = |minute: u64| {
+        let value = if (2..32).contains(&minute) { 9 } else { 0 };
+        format!("errors{{job=\"a\"}} {value} {}\n", 1_769_860_800 + minute * 60)
+    };
+    format!("# TYPE errors gauge\n{}# EOF\n", (0..41).map(sample).collect::<String>())
+}
+
+const INCIDENT_RULES: &str = "groups: [{name: g, rules: [
+  {record: 'job:errors', expr: 'sum by (job) (errors)'},
+  {alert: Errors, expr: 'job:errors > 5', for: 5m, labels: {severity: page}}]}]\n";
+
+const ROUTES: &str = "route: {receiver: pager, group_wait: 30s, group_interval: 3m30s}
+receivers: [{name: pager, pagerduty_configs: [{}]}]\n";
+
+#[test]
+fn an_incident_is_played_again() {
+    let files = [("r.yml", INCIDENT_RULES), ("am.yml", ROUTES), ("i.om", &incident())];
+    let place = Place::new("replay", &files);
+    let (code, stdout, stderr) =
+        place.run(&["replay", "--data", "i.om", "r.yml", "--alertmanager", "am.yml"]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let expected = r#"2026-01-31T12:00:00Z to 2026-01-31T12:40:00Z, 1 series, 2 rules, evaluated every 1m
+       +2m  pending   Errors{job="a", severity="page"}  value 9
+       +7m  firing    Errors{job="a", severity="page"}  value 9
+    +7m30s  told      pager/pagerduty  firing: Errors{job="a", severity="page"}
+      +32m  resolved  Errors{job="a", severity="page"}
+      +32m  told      pager/pagerduty  resolved: Errors{job="a", severity="page"}
+41 evaluations, 1 alerts fired, 2 notifications
+"#;
+    assert_eq!(stdout, expected);
+}
+
+#[test]
+fn a_restart_and_a_reload_change_what_is_played() {
+    let raised = INCIDENT_RULES.replace("for: 5m", "for: 9m").replace("job:errors", "jobs:errors");
+    let files =
+        [("r.yml", INCIDENT_RULES), ("raised.yml", &raised), ("am.yml", ROUTES), ("i.om", &incident())];
+    let place = Place::new("replay-down", &files);
+    let command = ["replay", "--data", "i.om", "r.yml", "--alertmanager", "am.yml", "--down", "+10m..+11m"];
+    let (code, stdout, stderr) = place.run(&command);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let expected = r#"      +10m  down      for 1m; forgets Errors{job="a", severity="page"} (firing)
+      +11m  pending   Errors{job="a", severity="page"}  value 9
+   +14m30s  told      pager/pagerduty  resolved: Errors{job="a", severity="page"}
+      +16m  firing    Errors{job="a", severity="page"}  value 9
+   +16m30s  told      pager/pagerduty  firing: Errors{job="a", severity="page"}
+"#;
+    assert!(stdout.contains(expected), "{stdout}");
+    let command = ["replay", "--data", "i.om", "r.yml", "--dialect", "3", "--reload", "+9m30s=raised.yml"];
+    let (code, stdout, _) = place.run(&command);
+    let lines: Vec<&str> =
+        stdout.lines().filter(|line| line.contains("+9m30s") || line.contains("+10m")).collect();
+    let expected =
+        ["    +9m30s  reloaded", "      +10m  pending   Errors{job=\"a\", severity=\"page\"}  value 9"];
+    assert_eq!((code, lines.as_slice()), (0, &expected[..]), "{stdout}");
+}
+
+#[test]
+fn what_cannot_be_played_is_told() {
+    let files = [("r.yml", INCIDENT_RULES), ("i.om", &*incident()), ("plain.txt", "errors 1\n")];
+    let place = Place::new("replay-wrong", &files);
+    for (arguments, expected) in [
+        (&["--data", "plain.txt"][..], "plain.txt: no sample has a time, so there is nothing to play"),
+        (&["--data", "i.om", "--down", "+5m"], "`+5m` is no span of time; write it as in +20m..+21m"),
+        (&["--data", "i.om", "--down", "+5m..+5m"], "`+5m..+5m` ends before it begins"),
+        (&["--data", "i.om", "--down", "+5m..+8m", "--down", "+7m..+9m"], "a second outage begins before"),
+        (&["--data", "i.om", "--down", "5x..+8m"], "`5x` is no time"),
+        (&["--data", "i.om", "--from", "+10m", "--until", "+5m"], "the replay ends before it begins"),
+        (&["--data", "i.om", "--reload", "r.yml"], "`r.yml` has no `=`"),
+        (&["--data", "i.om", "--reload", "+5m=gone.yml"], "cannot read gone.yml"),
+        (&["--data", "i.om", "--until", "9999-01-01T00:00:00Z"], "evaluations are more than"),
+        (&["--data", "i.om", "--alertmanager", "r.yml"], "unknown key `groups`"),
+    ] {
+        let (code, stdout, stderr) = place.run(&[&["replay", "r.yml"], arguments].concat());
+        assert_eq!((code, stdout.as_str()), (104, ""), "{arguments:?}\n{stderr}");
+        assert!(stderr.contains(expected), "{arguments:?}\n{stderr}");
+    }
+}
+
+#[test]
+fn what_the_rules_make_is_not_taken_from_the_samples() {
+    let saved =
+        incident().replace("# EOF", "# TYPE ALERTS gauge\nALERTS{alertname=\"Errors\"} 1 1769860800\n# EOF");
+    let place = Place::new("replay-made", &[("r.yml", INCIDENT_RULES), ("i.om", &saved)]);
+    let (code, stdout, stderr) = place.run(&["replay", "r.yml", "--data", "i.om"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stderr.contains("i.om: the rules make ALERTS anew, so what is saved of it is left out"),
+        "{stderr}"
+    );
+    assert!(stdout.contains(", 1 series,"), "{stdout}");
+}

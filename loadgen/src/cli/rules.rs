@@ -3,6 +3,7 @@
 mod data;
 mod eval;
 mod files;
+mod replay;
 mod test;
 
 use crate::terminal;
@@ -16,6 +17,8 @@ pub(super) enum Command {
     Test(test::Arguments),
     /// Try an expression on saved samples
     Eval(eval::Arguments),
+    /// Play rules over saved samples: what fires when, also if Prometheus restarts or reloads meanwhile
+    Replay(Box<replay::Arguments>),
 }
 
 /// Whose answers are given.
@@ -57,6 +60,7 @@ pub(super) fn rules(command: &Command) -> u8 {
     match command {
         Command::Test(arguments) => test::test(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
+        Command::Replay(arguments) => replay::replay(arguments),
     }
 }
 

@@ -15,7 +15,9 @@ const MOMENT_MAX: u64 = 253_402_300_800_000;
 /// Samples of a file.
 pub(super) struct Data {
     series: BTreeMap<Labels, BTreeMap<Option<i64>, f64>>,
-    /// The newest time that stands in the file.
+    /// The oldest time that stands in the file.
+    pub(super) oldest: Option<Millis>,
+    /// The newest.
     pub(super) newest: Option<Millis>,
 }
 
@@ -34,7 +36,7 @@ impl Data {
             Problem::error(error.reason, Span::new(source.clone(), start + offset, start + line.len()))
                 .hint("Prometheus text (times in ms), or OpenMetrics (times in s, `# EOF` at the end)")
         })?;
-        let mut data = Data { series: BTreeMap::new(), newest: None };
+        let mut data = Data { series: BTreeMap::new(), oldest: None, newest: None };
         for sample in &samples {
             let (labels, at) = (labels(sample), sample.timestamp);
             if let Some(at) = at.filter(|at| at.unsigned_abs() > MOMENT_MAX) {
@@ -43,6 +45,7 @@ impl Data {
                     Problem::error(format!("{labels} has a sample at {at} ms, which is no time"), whole);
                 return Err(problem.hint("Prometheus text has milliseconds since 1970, OpenMetrics seconds"));
             }
+            data.oldest = at.map(Millis).into_iter().chain(data.oldest).min();
             data.newest = data.newest.max(at.map(Millis));
             let points = data.series.entry(labels.clone()).or_default();
             if points.insert(at, sample.value).is_some() {
@@ -55,13 +58,23 @@ impl Data {
         Ok(data)
     }
 
+    /// All series.
+    pub(super) fn series(&self) -> impl Iterator<Item = &Labels> {
+        self.series.keys()
+    }
+
     /// A store of it; samples without a time are as of `untimed`.
     pub(super) fn store(&self, untimed: Millis) -> Store {
+        self.store_of(untimed, |_, _| true)
+    }
+
+    /// A store of the samples that `wanted` wants.
+    pub(super) fn store_of(&self, untimed: Millis, wanted: impl Fn(&Labels, Millis) -> bool) -> Store {
         let mut store = Store::new();
         for (labels, points) in &self.series {
             let timed: BTreeMap<i64, f64> =
                 points.iter().map(|(at, value)| (at.unwrap_or(untimed.0), *value)).collect();
-            for (at, value) in timed {
+            for (at, value) in timed.into_iter().filter(|(at, _)| wanted(labels, Millis(*at))) {
                 // In the order of time, so that none can be refused.
                 store.append(labels, Millis(at), value).ok();
             }
