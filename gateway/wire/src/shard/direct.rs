@@ -63,11 +63,13 @@ impl<A: Application> Direct<A> {
     /// One step at `now`: all that was sent, mail to oneself, timers, output.
     pub fn step(&mut self, now: Time) {
         self.step.io.set_now(now);
-        for link in self.ready.drain(..) {
+        for link in self.ready.iter() {
             if let Some(conn) = self.lines.0[link.0].conn {
-                self.step.ready(conn, Readiness { input: true, room: false }, &mut self.lines);
+                self.step.ready(conn, Readiness { input: true, room: false, failed: false }, &mut self.lines);
             }
         }
+        // What an application has left unread waits for the next step.
+        self.ready.retain(|link| self.lines.0[link.0].is_waiting());
         self.step.take_mail(&mut Vec::new());
         self.step.expire_timers();
         self.step.finish(&mut self.lines);
@@ -91,6 +93,12 @@ impl<A: Application> Direct<A> {
     /// Whether the shard has not closed the connection.
     pub fn is_open(&self, link: Link) -> bool {
         self.lines.0[link.0].is_open
+    }
+}
+
+impl Line {
+    fn is_waiting(&self) -> bool {
+        self.is_open && self.read < self.input.len()
     }
 }
 
@@ -132,6 +140,8 @@ impl Sockets for Lines {
         self.0[link.0].output.extend_from_slice(bytes);
         Ok(bytes.len())
     }
+
+    fn end_output(&mut self, _: &Link) {}
 
     fn reset_on_close(&mut self, _: &Link) {}
 

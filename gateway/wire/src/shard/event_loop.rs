@@ -11,7 +11,7 @@ use crate::sys;
 use crate::time::Time;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
 use std::io as stdio;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
@@ -207,8 +207,11 @@ impl<A: Application> Loop<A> {
                 bits => {
                     let (conn, flags) = (ConnId::from_bits(bits), event.flags);
                     let input = EventFlags::IN | EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP;
-                    let readiness =
-                        Readiness { input: flags.intersects(input), room: flags.contains(EventFlags::OUT) };
+                    let readiness = Readiness {
+                        input: flags.intersects(input),
+                        room: flags.contains(EventFlags::OUT),
+                        failed: flags.contains(EventFlags::ERR),
+                    };
                     self.step.ready(conn, readiness, &mut self.sockets);
                 }
             }
@@ -276,6 +279,9 @@ fn flags(interest: Interest) -> EventFlags {
         Interest::Connect => EventFlags::OUT,
         Interest::Input => EventFlags::IN | EventFlags::RDHUP,
         Interest::InputAndRoom => EventFlags::IN | EventFlags::RDHUP | EventFlags::OUT,
+        // What both sides have ended, or the peer has cut, is always told, and who does not read it would be told without end.
+        Interest::Room => EventFlags::OUT | EventFlags::ET,
+        Interest::Failure => EventFlags::ET,
     }
 }
 
@@ -316,6 +322,11 @@ impl Sockets for Epoll {
 
     fn send(&mut self, socket: &ShardFd, bytes: &[u8]) -> Result<usize, Errno> {
         rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)
+    }
+
+    fn end_output(&mut self, socket: &ShardFd) {
+        // If the connection is gone, the next read says so.
+        let _ = rustix::net::shutdown(socket, Shutdown::Write);
     }
 
     fn reset_on_close(&mut self, socket: &ShardFd) {

@@ -1,6 +1,7 @@
 //! What an application may do in a step. Nothing here touches a socket: a driver carries it out afterwards.
 
 use super::buffers::Buffers;
+use super::flow::OUTPUT_ENDS;
 use super::mailbox::Outboxes;
 use super::timers::Timers;
 use super::tls::TlsClient;
@@ -61,13 +62,18 @@ pub(super) struct Slot {
     /// The kernel took less than was offered; wait until it is writable.
     pub(super) blocked: bool,
     dirty: bool,
-    /// What the application wants to be told: [`DRAIN`], [`ARRIVALS`]. One byte, so that a slot stays at 12.
-    wants: u8,
+    /// What the application wants: [`DRAIN`], [`ARRIVALS`], and the bits of `flow`. One byte, so that a slot stays at 12.
+    pub(super) wants: u8,
     /// Its output that has not left, or none.
     buffer: u32,
 }
 
 impl Slot {
+    /// Whether the application may still write.
+    fn takes_output(&self) -> bool {
+        self.state == State::Open && self.wants & OUTPUT_ENDS == 0
+    }
+
     /// Its buffer, held by nobody else.
     fn own_buffer<'a>(&mut self, buffers: &'a mut Buffers) -> &'a mut Vec<u8> {
         if self.buffer == NO_BUFFER {
@@ -109,6 +115,8 @@ pub struct Io<M> {
     pub(super) resets: Vec<ConnId>,
     /// Connections whose left input is to be shown again.
     pub(super) again: Vec<ConnId>,
+    /// Connections that are to be watched for something else.
+    pub(super) rewatched: Vec<ConnId>,
     pub(super) stopping: bool,
     /// With what newcomers must speak TLS; `None`: they speak plainly.
     pub(super) acceptor: Option<Arc<ServerConfig>>,
@@ -131,6 +139,7 @@ impl<M> Io<M> {
             ended: Vec::new(),
             resets: Vec::new(),
             again: Vec::new(),
+            rewatched: Vec::new(),
             stopping: false,
             acceptor: None,
             open: 0,
@@ -199,10 +208,11 @@ impl<M> Io<M> {
         self.open
     }
 
-    /// The buffer to append bytes for `conn` to; they leave together at the end of the step. `None` if it is gone.
+    /// The buffer to append bytes for `conn` to; they leave together at the end of the step. `None` if it is gone, or our side of
+    /// it has ended.
     pub fn send(&mut self, conn: ConnId) -> Option<&mut Vec<u8>> {
         let slot = self.slots.get_mut(conn.index as usize)?;
-        if slot.generation != conn.generation || slot.state != State::Open {
+        if slot.generation != conn.generation || !slot.takes_output() {
             return None;
         }
         if !slot.dirty {
@@ -219,7 +229,7 @@ impl<M> Io<M> {
         let mut last: Option<(u32, u32)> = None;
         for conn in conns {
             let Some(slot) = self.slots.get_mut(conn.index as usize) else { continue };
-            if slot.generation != conn.generation || slot.state != State::Open {
+            if slot.generation != conn.generation || !slot.takes_output() {
                 continue;
             }
             if !slot.dirty {

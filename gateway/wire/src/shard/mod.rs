@@ -7,6 +7,7 @@
 mod buffers;
 pub mod direct;
 pub mod event_loop;
+mod flow;
 mod io;
 mod linger;
 pub mod mailbox;
@@ -76,6 +77,9 @@ pub trait Application {
 
     /// A timer set with [`Io::set_timer`] is due.
     fn timer(&mut self, key: u64, io: &mut Io<Self::Mail>);
+
+    /// The peer has ended its side of a connection for which [`Io::keep_halves`] was asked.
+    fn input_ended(&mut self, _conn: ConnId, _io: &mut Io<Self::Mail>) {}
 
     /// All that was written for `conn` has left, as was asked for with [`Io::await_drain`].
     fn drained(&mut self, _conn: ConnId, _io: &mut Io<Self::Mail>) {}

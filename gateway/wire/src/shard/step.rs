@@ -28,6 +28,10 @@ pub(super) enum Interest {
     Input,
     /// The same, and room to write.
     InputAndRoom,
+    /// Room to write; input is left where it is.
+    Room,
+    /// Only that the peer or the network has cut it, as with all others.
+    Failure,
 }
 
 /// What a socket is ready for.
@@ -37,6 +41,8 @@ pub(super) struct Readiness {
     pub(super) input: bool,
     /// There is room to write.
     pub(super) room: bool,
+    /// The peer or the network has cut it.
+    pub(super) failed: bool,
 }
 
 /// The sockets of a driver: the kernel's, or simulated ones. A type parameter of each call, so that it costs nothing.
@@ -73,6 +79,9 @@ pub(super) trait Sockets {
 
     /// Sends from the front of `bytes`; gives how many were taken. [`Errno::AGAIN`]: none at present.
     fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Ends our side; the peer sees the end behind all bytes.
+    fn end_output(&mut self, socket: &Self::Socket);
 
     /// Makes [`Sockets::close`] cut the connection with RST.
     fn reset_on_close(&mut self, socket: &Self::Socket);
@@ -173,7 +182,11 @@ impl<A: Application, K> Step<A, K> {
                 if readiness.room {
                     self.write(conn, sockets);
                 }
-                if readiness.input {
+                if !self.io.takes_input(conn) {
+                    if readiness.failed {
+                        self.io.end(conn, Closed::Reset);
+                    }
+                } else if readiness.input {
                     self.read(conn, sockets);
                 }
             }
@@ -221,6 +234,9 @@ impl<A: Application, K> Step<A, K> {
             for conn in std::mem::take(&mut self.io.again) {
                 self.show_again(conn);
             }
+            for conn in std::mem::take(&mut self.io.rewatched) {
+                self.rewatch(conn, sockets);
+            }
             let mut dirty = std::mem::take(&mut self.io.dirty);
             for conn in dirty.drain(..) {
                 self.write(conn, sockets);
@@ -237,7 +253,7 @@ impl<A: Application, K> Step<A, K> {
             self.take_local_mail();
             let io = &self.io;
             let is_done = io.dirty.is_empty() && io.ended.is_empty() && io.connects.is_empty();
-            if is_done && io.resets.is_empty() && io.again.is_empty() {
+            if is_done && io.resets.is_empty() && io.again.is_empty() && io.rewatched.is_empty() {
                 return;
             }
         }
@@ -260,7 +276,7 @@ impl<A: Application, K> Step<A, K> {
         sockets.close(connection.socket);
     }
 
-    fn connection(&self, conn: ConnId) -> Option<&Connection<K>> {
+    pub(super) fn connection(&self, conn: ConnId) -> Option<&Connection<K>> {
         self.io.slot(conn)?;
         self.connections.get(conn.index as usize)?.as_ref()
     }
@@ -293,7 +309,7 @@ impl<A: Application, K> Step<A, K> {
         };
         let begun = sockets.connect(&connect).map(|socket| {
             let is_over = sockets.is_connected(&connect, &socket);
-            let interest = if is_over { Interest::Input } else { Interest::Connect };
+            let interest = if is_over { self.io.interest(connect.conn) } else { Interest::Connect };
             (self.register(connect.conn, socket, tls, interest, sockets), is_over)
         });
         match begun {
@@ -308,7 +324,7 @@ impl<A: Application, K> Step<A, K> {
         let Some(connection) = self.connection(conn) else { return };
         match sockets.connect_outcome(&connection.socket) {
             Ok(()) => {
-                sockets.watch(conn, &connection.socket, Interest::Input);
+                sockets.watch(conn, &connection.socket, self.io.interest(conn));
                 self.opened(conn);
             }
             Err(error) => self.io.end(conn, Closed::ConnectFailed(std::io::Error::from(error).kind())),
@@ -336,10 +352,10 @@ impl<A: Application, K> Step<A, K> {
             });
             let room = self.receive.len() - kept;
             match sockets.receive(&connection.socket, &mut self.receive[kept..]) {
-                Ok(0) => return self.io.end(conn, Closed::Eof),
+                Ok(0) => return self.input_over(conn),
                 Ok(bytes) => {
                     self.io.note_arrival(conn, || sockets.age(&connection.socket));
-                    if !self.deliver(conn, kept + bytes) || bytes < room {
+                    if !self.deliver(conn, kept + bytes) || bytes < room || !self.io.takes_input(conn) {
                         return;
                     }
                 }
@@ -362,18 +378,6 @@ impl<A: Application, K> Step<A, K> {
         }
         self.keep_tail(conn, taken, filled);
         true
-    }
-
-    fn show_again(&mut self, conn: ConnId) {
-        if self.io.slot(conn).is_none_or(|slot| slot.state != State::Open) {
-            return;
-        }
-        let place = self.connections.get_mut(conn.index as usize).and_then(Option::as_mut);
-        if let Some(tail) = place.and_then(|connection| connection.tail.take()) {
-            self.receive[..tail.len()].copy_from_slice(&tail);
-            self.io.note_arrival(conn, || Duration::ZERO);
-            self.deliver(conn, tail.len());
-        }
     }
 
     fn keep_tail(&mut self, conn: ConnId, from: usize, to: usize) {
@@ -407,6 +411,9 @@ impl<A: Application, K> Step<A, K> {
                 Err(_) => return self.io.end(conn, Closed::Reset),
             }
         };
+        if flushed && self.end_output(conn, sockets) {
+            return self.io.end(conn, Closed::Eof);
+        }
         if !closing && was_blocked != flushed {
             return;
         }
@@ -419,11 +426,10 @@ impl<A: Application, K> Step<A, K> {
             }
             return self.io.end(conn, Closed::Local);
         }
-        let interest = if flushed { Interest::Input } else { Interest::InputAndRoom };
-        sockets.watch(conn, &connection.socket, interest);
         if let Some(slot) = self.io.slot_mut(conn) {
             slot.blocked = !flushed;
         }
+        sockets.watch(conn, &connection.socket, self.io.interest(conn));
     }
 
     /// The application is done with it; the peer may not be.

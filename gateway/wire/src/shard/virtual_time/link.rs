@@ -179,6 +179,8 @@ pub(super) struct Side {
     /// What comes to this side.
     pub(super) incoming: Pipe,
     pub(super) resets_on_close: bool,
+    /// It has told its end and sends no more.
+    pub(super) has_ended: bool,
     /// Closed, and what still comes is taken and dropped.
     pub(super) lingers: bool,
     /// The owner's shard has it in its list of what is ready.
@@ -212,6 +214,7 @@ impl Links {
             is_open: true,
             incoming: Pipe::new(),
             resets_on_close: false,
+            has_ended: false,
             lingers: false,
             is_listed: false,
             has_room: false,

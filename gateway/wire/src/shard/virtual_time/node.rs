@@ -239,6 +239,10 @@ impl Sockets for Kernel<'_> {
         self.world.send(*socket, bytes)
     }
 
+    fn end_output(&mut self, socket: &End) {
+        self.world.end_output(*socket);
+    }
+
     fn reset_on_close(&mut self, socket: &End) {
         self.world.reset_on_close(*socket);
     }

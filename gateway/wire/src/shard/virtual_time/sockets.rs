@@ -59,7 +59,7 @@ impl World {
         let side = &link.sides[usize::from(end.side)];
         match side.incoming.error() {
             Some(error) => return Err(error),
-            None if !side.is_open => return Err(Errno::PIPE),
+            None if !side.is_open || side.has_ended => return Err(Errno::PIPE),
             None => {}
         }
         let latency = Duration::from_nanos(link.latency_ns);
@@ -166,6 +166,17 @@ impl World {
         self.links.side(end).map_or(Duration::ZERO, |side| now.since(side.incoming.arrived_at))
     }
 
+    /// Ends this side: the peer sees the end behind all bytes, and may go on sending.
+    pub fn end_output(&mut self, end: End) {
+        let Some(link) = self.links.get(end) else { return };
+        let latency = Duration::from_nanos(link.latency_ns);
+        let side = &mut link.sides[usize::from(end.side)];
+        let is_over = side.incoming.error().is_some() || !side.is_open;
+        if !std::mem::replace(&mut side.has_ended, true) && !is_over {
+            self.segment(end.peer(), latency, |pipe, at| pipe.send_fin(at));
+        }
+    }
+
     /// Makes [`World::close`] cut the connection with RST, and drop what has not left.
     pub fn reset_on_close(&mut self, end: End) {
         if let Some(side) = self.links.side(end) {
@@ -181,6 +192,7 @@ impl World {
         if !std::mem::replace(&mut side.is_open, false) {
             return;
         }
+        let has_ended = std::mem::replace(&mut side.has_ended, true);
         let (resets, is_over) = (side.resets_on_close, side.incoming.error().is_some());
         let is_unread = side.incoming.has_unread();
         let peer = end.peer();
@@ -191,7 +203,7 @@ impl World {
             self.segment(peer, latency, |pipe, at| pipe.send_reset(kept, at));
         } else if !is_over && is_unread {
             self.segment(peer, latency, |pipe, at| pipe.send_reset(pipe.under_way(), at));
-        } else if !is_over {
+        } else if !is_over && !has_ended {
             self.segment(peer, latency, |pipe, at| pipe.send_fin(at));
         }
         self.links.release(end);
@@ -205,7 +217,8 @@ impl World {
         let side = &mut link.sides[usize::from(end.side)];
         side.lingers = true;
         side.is_open = false;
-        if side.incoming.error().is_none() {
+        let has_ended = std::mem::replace(&mut side.has_ended, true);
+        if side.incoming.error().is_none() && !has_ended {
             self.note_bytes(unsent);
             if !unsent.is_empty() {
                 self.segment(end.peer(), latency, |pipe, at| pipe.send(unsent, at));

@@ -331,8 +331,10 @@ impl World {
         let side = self.links.side(end)?;
         side.is_listed = false;
         let Owner::Shard { watched: Some((conn, interest)), .. } = side.owner else { return None };
-        let room = std::mem::take(&mut side.has_room) && interest != Interest::Input;
-        Some((conn, Readiness { input: side.incoming.is_readable(), room }))
+        let awaits_room = matches!(interest, Interest::Connect | Interest::InputAndRoom | Interest::Room);
+        let room = std::mem::take(&mut side.has_room) && awaits_room;
+        let failed = side.incoming.error().is_some();
+        Some((conn, Readiness { input: side.incoming.is_readable(), room, failed }))
     }
 
     fn shard(&mut self, host: Host, shard: usize) -> Option<&mut ShardState> {
