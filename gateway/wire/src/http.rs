@@ -211,6 +211,11 @@ pub fn write_response_with(out: &mut Vec<u8>, status: u16, headers: &[(&str, &st
     for (name, value) in headers {
         let _ = write!(out, "{name}: {value}\r\n");
     }
+    if status == 204 {
+        // It has no body, nor the length of one (RFC 9110 section 8.6).
+        out.extend_from_slice(b"\r\n");
+        return;
+    }
     let _ = write!(out, "Content-Length: {}\r\n\r\n", body.len());
     out.extend_from_slice(body);
 }
@@ -218,16 +223,20 @@ pub fn write_response_with(out: &mut Vec<u8>, status: u16, headers: &[(&str, &st
 fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
         202 => "Accepted",
+        204 => "No Content",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        409 => "Conflict",
         413 => "Content Too Large",
         426 => "Upgrade Required",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         503 => "Service Unavailable",
         _ => "",
     }

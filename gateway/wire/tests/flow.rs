@@ -13,6 +13,8 @@ use wire::time::Time;
 #[derive(Debug, PartialEq, Eq)]
 enum Mail {
     Resume,
+    /// Takes newcomers, or does not; answered with the same.
+    Door(bool),
     /// How many steps there were.
     Steps(u64),
     Stop,
@@ -72,6 +74,10 @@ impl Application for Valve {
     fn mail(&mut self, _: ShardIndex, mail: Mail, io: &mut Io<Mail>) {
         match mail {
             Mail::Resume => io.resume_input(self.conn.unwrap()),
+            Mail::Door(is_open) => {
+                io.accept(is_open);
+                io.post(io.edge(), Mail::Door(is_open));
+            }
             Mail::Steps(_) => io.post(io.edge(), Mail::Steps(self.steps)),
             Mail::Stop => io.stop(),
             Mail::Closed(_) => {}
@@ -235,6 +241,28 @@ fn an_end_that_is_not_read_waits_and_keeps_nobody_busy() {
     server.stop();
 }
 
+#[test]
+fn whoever_comes_to_a_shut_door_is_refused_and_who_is_in_stays() {
+    let mut server = Server::start();
+    let mut inside = server.connect();
+    for _ in 0..3 {
+        server.tell(Mail::Door(false));
+        assert_eq!(server.next_mail(), Mail::Door(false));
+        let refused = TcpStream::connect(server.address).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        inside.write_all(b"a").unwrap();
+        inside.read_exact(&mut [0]).unwrap();
+        server.tell(Mail::Door(true));
+        assert_eq!(server.next_mail(), Mail::Door(true));
+        let mut welcome = server.connect();
+        welcome.write_all(b"b").unwrap();
+        welcome.read_exact(&mut [0]).unwrap();
+        drop(welcome);
+        assert_eq!(server.next_mail(), Mail::Closed(Closed::Eof));
+    }
+    server.stop();
+}
+
 struct Simulated {
     world: World,
     node: Node<Valve>,
@@ -325,5 +353,19 @@ fn in_virtual_time_who_is_not_read_has_to_wait() {
         run.world.close(cut);
         run.pass();
         assert_eq!(run.closed(), [Mail::Closed(Closed::Reset)]);
+    }
+}
+
+#[test]
+fn in_virtual_time_whoever_comes_to_a_shut_door_is_refused() {
+    let mut run = Simulated::start(1);
+    let inside = run.connect();
+    for is_open in [false, true] {
+        run.node.post(0, Mail::Door(is_open), &mut run.world);
+        run.pass();
+        let newcomer = run.connect();
+        assert_eq!(run.world.send(newcomer, b"a").is_ok(), is_open);
+        run.send(inside, b"b");
+        assert_eq!(run.read(inside).0, "b");
     }
 }

@@ -109,6 +109,8 @@ struct Loop<A: Application> {
     step: Step<A, ShardFd>,
     sockets: Epoll,
     rings: Rings<A::Mail>,
+    /// Where to listen.
+    listen: Option<SocketAddr>,
     listener: Option<ShardFd>,
     steering: Option<Steering>,
     seats: Seats,
@@ -121,28 +123,57 @@ impl<A: Application> Loop<A> {
     fn new(config: &Config, mailbox: Mailbox<A::Mail>, application: A) -> stdio::Result<Loop<A>> {
         let epoll = ShardFd::from(epoll::create(CreateFlags::CLOEXEC)?);
         epoll::add(&epoll, mailbox.doorbell(), EventData::new_u64(DOORBELL), EventFlags::IN)?;
-        let begin = |address| match &config.steering {
-            Some(steering) => steering.join(mailbox.index(), || listen(address)),
-            None => listen(address),
-        };
-        let listener = config.listen.map(begin).transpose()?;
-        if let Some(listener) = &listener {
-            epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-        }
         let (outboxes, rings) = mailbox.into_parts();
         let mut step = Step::new(Time::now(), outboxes, config.seats.clone(), application);
         step.io.acceptor.clone_from(&config.tls);
         step.io.set_clock(Time::now);
-        Ok(Loop {
+        let mut event_loop = Loop {
             step,
             sockets: Epoll { epoll, linger: Linger::new(config.seats.clone()) },
             rings,
-            listener,
+            listen: config.listen,
+            listener: None,
             steering: config.steering.clone(),
             seats: config.seats.clone(),
             spare: Some(spare()?),
             mail: Vec::new(),
-        })
+        };
+        event_loop.open_door()?;
+        Ok(event_loop)
+    }
+
+    /// Begins to listen, if there is where.
+    fn open_door(&mut self) -> stdio::Result<()> {
+        let Some(address) = self.listen else { return Ok(()) };
+        let listener = match &self.steering {
+            Some(steering) => steering.join(self.rings.index(), || listen(address))?,
+            None => listen(address)?,
+        };
+        epoll::add(&self.sockets.epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    fn shut_door(&mut self) {
+        let listener = self.listener.take();
+        if let (Some(steering), Some(listener)) = (&self.steering, listener) {
+            steering.leave(self.rings.index(), listener);
+        }
+    }
+
+    /// Whether the door is shut and should not be.
+    fn awaits_door(&self) -> bool {
+        self.step.io.accepts && self.listen.is_some() && self.listener.is_none()
+    }
+
+    /// Opens or shuts the door as the application wants it.
+    fn keep_door(&mut self) {
+        if !self.step.io.accepts {
+            self.shut_door();
+        } else if self.awaits_door() {
+            // Fails for want of descriptors, and is tried again.
+            let _ = self.open_door();
+        }
     }
 
     fn run(&mut self) {
@@ -163,6 +194,7 @@ impl<A: Application> Loop<A> {
                 self.step.expire_timers();
             }
             self.step.finish(&mut self.sockets);
+            self.keep_door();
             self.sockets.linger.expire(self.step.io.now());
         }
         self.rings.flush(&mut self.step.io.mail);
@@ -172,10 +204,7 @@ impl<A: Application> Loop<A> {
 
     /// Waits, with nothing else to do, until all last words have been heard or patience is over.
     fn linger_out(&mut self, events: &mut Vec<epoll::Event>) {
-        if let (Some(steering), Some(listener)) = (&self.steering, self.listener.take()) {
-            steering.leave(self.rings.index(), listener);
-        }
-        self.listener = None;
+        self.shut_door();
         // Fails only if it was never added. It would wake us for nothing.
         let _ = epoll::delete(&self.sockets.epoll, self.rings.doorbell());
         let until = Time::now() + LAST_PATIENCE;
@@ -189,8 +218,9 @@ impl<A: Application> Loop<A> {
 
     /// How long nothing is due. Zero if mail is already there.
     fn timeout(&mut self) -> Option<Duration> {
-        let unsent = self.step.io.mail.has_unsent().then(|| self.step.io.now() + RETRY);
-        let next = [self.step.deadline(), self.sockets.linger.next(), unsent].into_iter().flatten().min();
+        let again = self.step.io.mail.has_unsent() || self.awaits_door();
+        let again = again.then(|| self.step.io.now() + RETRY);
+        let next = [self.step.deadline(), self.sockets.linger.next(), again].into_iter().flatten().min();
         let timeout = next.map(|next| next.since(Time::now()));
         if timeout == Some(Duration::ZERO) || self.rings.may_sleep() { timeout } else { Some(Duration::ZERO) }
     }

@@ -1,4 +1,4 @@
-//! The two ways of a connection apart: input that is left waiting, and sides that end one after the other.
+//! The two ways of a connection apart: input that is left waiting, and sides that end one after the other; and a door that is shut.
 //!
 //! What an application needs that passes bytes on: it may not read faster than the other side takes them, and an end that comes
 //! on one connection must reach the other behind the bytes. Who asks for none of this pays nothing for it.
@@ -32,6 +32,12 @@ impl<M> Io<M> {
         self.change(conn, |wants| wants & !PAUSED);
     }
 
+    /// Whether newcomers are taken. If no shard takes any, whoever connects is refused by the kernel, and those that wait to be accepted
+    /// are reset. From this step's end on; where descriptors are short, a door opens as soon as there is one.
+    pub fn accept(&mut self, are_wanted: bool) {
+        self.accepts = are_wanted;
+    }
+
     /// Whether [`Io::pause_input`] holds for `conn`.
     pub fn is_paused(&self, conn: ConnId) -> bool {
         self.wants(conn) & PAUSED != 0
@@ -43,7 +49,7 @@ impl<M> Io<M> {
         self.change(conn, |wants| wants | HALVES);
     }
 
-    /// Ends our side of an open connection behind what was written; nothing can be written after it. Input still comes.
+    /// Ends our side of an open connection without TLS behind what was written; nothing can be written after it. Input still comes.
     pub fn end_output(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.change(conn, |wants| wants | OUTPUT_ENDS);

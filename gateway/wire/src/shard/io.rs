@@ -118,6 +118,8 @@ pub struct Io<M> {
     /// Connections that are to be watched for something else.
     pub(super) rewatched: Vec<ConnId>,
     pub(super) stopping: bool,
+    /// Newcomers are wanted.
+    pub(super) accepts: bool,
     /// With what newcomers must speak TLS; `None`: they speak plainly.
     pub(super) acceptor: Option<Arc<ServerConfig>>,
     open: usize,
@@ -141,6 +143,7 @@ impl<M> Io<M> {
             again: Vec::new(),
             rewatched: Vec::new(),
             stopping: false,
+            accepts: true,
             acceptor: None,
             open: 0,
         }

@@ -133,6 +133,8 @@ impl<A: Application> Node<A> {
         if step.io.stopping {
             step.reset_all(&mut sockets);
         }
+        let accepts = step.io.accepts;
+        world.keep_door(self.host, shard, accepts);
         self.flush(shard, world);
         self.wake_when_due(shard, world);
     }

@@ -120,6 +120,8 @@ struct ShardState {
     step_at: Option<Time>,
     /// It stands still until then.
     stalled_until: Time,
+    /// It does not listen.
+    is_shut: bool,
     backlog: Vec<End>,
     ready: Vec<End>,
 }
@@ -292,6 +294,17 @@ impl World {
         }
     }
 
+    /// The shard listens or does not; who waits to be accepted when it ceases to is reset.
+    pub(super) fn keep_door(&mut self, host: Host, shard: usize, is_open: bool) {
+        let Some(state) = self.shard(host, shard) else { return };
+        state.is_shut = !is_open;
+        let turned_away = if is_open { Vec::new() } else { std::mem::take(&mut state.backlog) };
+        for end in turned_away {
+            self.reset_on_close(end);
+            self.close(end);
+        }
+    }
+
     /// Lets the shard's step run at `at`, or when it no longer stands still, if none is due before.
     pub(super) fn wake(&mut self, host: Host, shard: usize, at: Time) {
         let Some(state) = self.shard(host, shard) else { return };
@@ -362,11 +375,14 @@ impl World {
             return self.links.release(end);
         }
         let host = self.hosts.iter().position(|host| host.listens == Some(to));
-        let answer = Due::Answer { end, is_accepted: host.is_some() };
-        self.push(self.now + latency, answer);
-        let Some(host) = host else { return };
+        let open: Vec<usize> = host.map_or(Vec::new(), |host| {
+            let shards = self.hosts[host].shards.iter().enumerate();
+            shards.filter(|(_, shard)| !shard.is_shut).map(|(index, _)| index).collect()
+        });
         // As SO_REUSEPORT does by a hash of the addresses.
-        let shard = self.random.below(self.hosts[host].shards.len() as u64) as usize;
+        let chosen = if open.is_empty() { None } else { self.random.pick(&open).copied() };
+        self.push(self.now + latency, Due::Answer { end, is_accepted: chosen.is_some() });
+        let (Some(host), Some(shard)) = (host, chosen) else { return };
         self.hosts[host].shards[shard].backlog.push(end.peer());
         self.wake_soon(Host(host as u32), shard);
     }
