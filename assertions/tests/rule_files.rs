@@ -187,7 +187,7 @@ fn promtool_says_the_same() {
     for (path, text) in paths.iter().zip(cases()) {
         std::fs::write(path, file(text)).expect("a file");
     }
-    let output = Command::new("promtool").args(["check", "rules"]).args(&paths).output();
+    let output = Command::new("promtool").args(["check", "rules", "--lint=none"]).args(&paths).output();
     std::fs::remove_dir_all(&folder).expect("the folder goes");
     let Ok(output) = output else { return eprintln!("promtool is not installed") };
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
