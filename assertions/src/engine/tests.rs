@@ -85,6 +85,22 @@ fn elements_that_make_the_same_alert_are_an_error() {
 }
 
 #[test]
+fn more_than_the_limit_is_an_error_and_the_alerts_begin_anew() {
+    let rules = "
+groups:
+- name: g
+  limit: 1
+  rules: [{alert: A, expr: x > 1, for: 1m}, {record: r, expr: x}]";
+    let series = [("x{a=\"1\"}", "2x9"), ("x{a=\"2\"}", "_ _ 2 stale")];
+    let (mut engine, mut store) = (engine(rules), store(&series));
+    let expected = ["0 A Pending", "1 A Firing", "2 A error", "2 r error", "3 A Pending", "4 A Firing"];
+    assert_eq!(events(&mut engine, &mut store, 5), expected);
+    let recorded = store.named("r").next().unwrap().samples.window(Millis(0), Millis(4 * STEP)).unwrap();
+    assert_eq!(recorded.points().map(|point| point.at.0 / STEP).collect::<Vec<_>>(), [0, 1, 3, 4]);
+    check(&rules.replace("limit: 1", "limit: 2"), &series, 3, &["0 A Pending", "1 A Firing", "2 A Pending"]);
+}
+
+#[test]
 fn rules_see_what_earlier_rules_wrote() {
     let rules = "
 groups:
