@@ -19,6 +19,8 @@ mod burn;
 mod dashboards;
 mod disable;
 mod file;
+mod inline;
+mod labels;
 mod language;
 pub mod lints;
 mod matching;
@@ -159,7 +161,8 @@ pub fn check(inputs: &[Input], metrics: Option<&Metrics>, settings: &Settings) -
     let mut findings = Vec::new();
     let read = |input: &&Input| input.kind == Some(Kind::Rules);
     let rules = inputs.iter().filter(read).map(|input| rules::read(&input.source, settings, &mut findings));
-    let rules = rules.collect();
+    let mut rules: Vec<_> = rules.collect();
+    inline::spell_out(&mut rules);
     let context = Context { settings, metrics, rules };
     promql::check(&context, &mut findings);
     quantiles::check(&context, &mut findings);

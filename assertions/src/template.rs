@@ -22,11 +22,13 @@ mod pipeline;
 mod print;
 mod run;
 mod tree;
+mod uses;
 mod value;
 
 pub use numbers::go_float;
 
 use tree::Tree;
+pub(crate) use uses::Uses;
 
 /// What stands before every alert's text in Prometheus; columns of its messages count it.
 const PREAMBLE: &str = concat!(

@@ -1,9 +1,10 @@
 //! Two sides that meet by their labels: sides that cannot, and sums that have no value while one side is unborn.
 
+use super::labels;
 use super::lints;
 use super::rules::Expression;
 use super::share;
-use super::tree::{self, LabelSet, Visit};
+use super::tree::{self, Visit};
 use super::{Context, Finding, Report};
 use crate::promql::ast::{Arithmetic, Cardinality, Expr, Kind, MatchLabels, Operator, SetOperator};
 use crate::promql::function::OtherFunction;
@@ -26,8 +27,10 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Vec<Finding>) {
 /// What is wrong wherever an expression stands: in a rule or on a dashboard.
 pub(super) fn expression_only(expression: &Expression, report: &mut Report<'_>) {
     for visit in tree::visits(&expression.expr) {
-        never_matches(expression, &visit, report);
         ratio_of_itself(expression, &visit, report);
+    }
+    for visit in tree::visits(&expression.full).iter().filter(|visit| expression.is_own(visit.node)) {
+        never_matches(expression, visit, report);
     }
 }
 
@@ -37,44 +40,36 @@ fn never_matches(expression: &Expression, visit: &Visit<'_>, report: &mut Report
     if !are_vectors || binary.op == Operator::Set(SetOperator::Or) {
         return None;
     }
-    // Numbers made vectors have no labels either, and `on()` is what they need.
-    let (LabelSet::Only(left), LabelSet::Only(right)) =
-        (tree::labels(&binary.left), tree::labels(&binary.right))
-    else {
-        return None;
+    let compared = |label: &str| {
+        // What a recording adds of its own is on one side, on both or on none.
+        let is_compared = match &binary.matching.labels {
+            MatchLabels::Ignoring(ignored) => !ignored.iter().any(|ignored| **ignored == *label),
+            MatchLabels::On(on) => on.iter().any(|on| **on == *label),
+        };
+        is_compared && !expression.given.contains(label)
     };
-    let (left, right) = match &binary.matching.labels {
-        MatchLabels::Ignoring(ignored) => {
-            let compared = |labels: &BTreeSet<String>| -> BTreeSet<String> {
-                labels
-                    .iter()
-                    .filter(|label| !ignored.iter().any(|ignored| **ignored == ***label))
-                    .cloned()
-                    .collect()
-            };
-            (compared(&left), compared(&right))
+    let lacks = |having: &Expr, lacking: &Expr| -> Vec<String> {
+        let (present, possible) = (labels::present(having), labels::possible(lacking));
+        present.into_iter().filter(|label| compared(label) && !possible.may_have(label)).collect()
+    };
+    let (right_lacks, left_lacks) = (lacks(&binary.left, &binary.right), lacks(&binary.right, &binary.left));
+    let (one, other) = (labels::fixed(&binary.left), labels::fixed(&binary.right));
+    let differs = |(label, value): (&String, &String)| {
+        let other = other.get(label).filter(|other| *other != value && compared(label))?;
+        Some(format!("`{label}` is \"{value}\" on the left and \"{other}\" on the right"))
+    };
+    let summary = match (right_lacks.is_empty(), left_lacks.is_empty()) {
+        (true, true) => format!("{}: no element meets one of the other side", one.iter().find_map(differs)?),
+        (is_left, _) => {
+            let (side, names) = if is_left { ("left", left_lacks) } else { ("right", right_lacks) };
+            let names = names.join(", ");
+            format!("the {side} side has no label {names}, so its elements meet none of the other side")
         }
-        MatchLabels::On(on) => {
-            let compared = |labels: &BTreeSet<String>| -> BTreeSet<String> {
-                on.iter().map(ToString::to_string).filter(|label| labels.contains(label)).collect()
-            };
-            (compared(&left), compared(&right))
-        }
     };
-    let overlap = !(left.is_empty() || right.is_empty() || left.is_disjoint(&right));
-    if left == right || overlap {
-        return None;
-    }
-    let (has, lacks, side) = match right.is_empty() {
-        true => (&left, &right, "right"),
-        false => (&right, &left, "left"),
-    };
-    let names = has.difference(lacks).cloned().collect::<Vec<_>>().join(", ");
-    let summary =
-        format!("the {side} side has no label {names}, so its elements meet none of the other side");
-    let fix = match binary.matching.cardinality {
-        Cardinality::OneToOne => {
-            "group both sides by the same labels, or say how they meet: `on() group_left()`"
+    let fix = match (binary.op, &binary.matching.cardinality) {
+        (Operator::Set(_), _) => "let both sides have the same labels, or say which ones count: `on(…)`",
+        (_, Cardinality::OneToOne) => {
+            "group both sides by the same labels, or say how they meet: `on(…) group_left()`"
         }
         _ => "meet on labels that both sides have",
     };
@@ -105,7 +100,7 @@ fn ratio_of_itself(expression: &Expression, visit: &Visit<'_>, report: &mut Repo
 
 /// A share whose whole is a sum of counters: without one of them there is no whole.
 fn unborn(expression: &Expression, report: &mut Report<'_>) {
-    for limit in tree::limits(&expression.expr) {
+    for limit in tree::limits(&expression.full) {
         let value = tree::without_constants(limit.value);
         let Some((_, whole)) = tree::quotient(value) else { continue };
         let matters = limit.is_lower() || share::of_whole(limit.threshold, limit.value) < SMALL_SHARE;
@@ -120,13 +115,21 @@ fn unborn(expression: &Expression, report: &mut Report<'_>) {
     }
 }
 
+/// What is aggregated.
+fn without_aggregates(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Aggregate(aggregate) => without_aggregates(&aggregate.expr),
+        expr => expr,
+    }
+}
+
 /// The metrics of a sum of at least two rates of different metrics, none of which has a fallback.
 fn sum_of_counters(expr: &Expr) -> Option<Vec<String>> {
     let has_fallback = tree::any(expr, |node| {
         tree::is_call(node, OtherFunction::Vector)
             || matches!(node, Expr::Binary(binary) if binary.op == Operator::Set(SetOperator::Or))
     });
-    let Expr::Binary(binary) = expr else { return None };
+    let Expr::Binary(binary) = without_aggregates(expr) else { return None };
     if binary.op != Operator::Arithmetic(Arithmetic::Add) || has_fallback {
         return None;
     }

@@ -1,22 +1,30 @@
 //! Metrics and labels: those that do not exist, those that make too many alerts, and texts that use what is not there.
 
-use super::lints;
+use super::labels::{self, LabelSet};
+use super::lints::{self, Level};
 use super::metrics::known_labels;
 use super::rules::{Expression, RuleView, Text};
 use super::tree;
 use super::{Context, Finding, Metrics, Report};
-use crate::promql::ast::{Expr, Grouping, Selector};
+use crate::promql::ast::{Dialect, Expr, Grouping, Selector};
+use crate::template::{Template, Uses};
 use scenarios::problem::nearest;
 use std::collections::BTreeSet;
 
 /// Labels that Prometheus, its service discovery or its operators add to what a target exports.
 const TARGET_LABELS: &[&str] = &[
     "__name__",
+    "app",
     "cluster",
+    "component",
     "container",
+    "datacenter",
+    "dc",
     "endpoint",
     "env",
     "environment",
+    "exported_instance",
+    "exported_job",
     "instance",
     "job",
     "namespace",
@@ -27,6 +35,9 @@ const TARGET_LABELS: &[&str] = &[
     "region",
     "replica",
     "service",
+    "site",
+    "stage",
+    "team",
     "zone",
 ];
 
@@ -35,28 +46,66 @@ const OWN_METRICS: &[&str] = &["up", "ALERTS", "ALERTS_FOR_STATE"];
 
 /// Labels with a value for each user, connection or request.
 const UNBOUNDED: &[&str] = &[
-    "client",
     "client_id",
     "client_ip",
+    "connection_id",
     "correlation_id",
     "device_id",
     "email",
-    "ip",
     "message_id",
     "msg_id",
+    "order_id",
     "phone",
     "remote_addr",
     "request_id",
-    "session",
     "session_id",
     "span_id",
     "trace_id",
-    "uid",
-    "user",
     "user_id",
     "userid",
-    "username",
     "uuid",
+];
+
+/// Labels that are that in what an application counts, and few in what runs it: the users of a database, the address of a
+/// node, the id of a pod.
+const OFTEN_UNBOUNDED: &[&str] = &["client", "ip", "session", "uid", "user", "username"];
+
+/// Starts of names of what runs applications.
+const INFRASTRUCTURE: &[&str] = &[
+    "ALERTS",
+    "alertmanager_",
+    "apiserver_",
+    "bind_",
+    "blackbox_",
+    "ceph_",
+    "clickhouse_",
+    "container_",
+    "coredns_",
+    "elasticsearch_",
+    "etcd_",
+    "go_",
+    "grafana_",
+    "haproxy_",
+    "ipmi_",
+    "kafka_",
+    "kube_",
+    "kubelet_",
+    "mongodb_",
+    "mysql_",
+    "namedprocess_",
+    "nginx_",
+    "node_",
+    "pg_",
+    "postgres_",
+    "probe_",
+    "process_",
+    "prometheus_",
+    "rabbitmq_",
+    "redis_",
+    "snmp_",
+    "systemd_",
+    "thanos_",
+    "windows_",
 ];
 
 pub(super) fn check(context: &Context<'_>, findings: &mut Vec<Finding>) {
@@ -146,58 +195,39 @@ fn unknown_labels(
     }
 }
 
-/// What stands between `{{` and `}}`, and where, in bytes of the text.
-fn actions(text: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(open) = text[at..].find("{{").map(|offset| at + offset + 2) {
-        let end = text[open..].find("}}").map_or(text.len(), |offset| open + offset);
-        found.push((open, &text[open..end]));
-        at = end;
-    }
-    found
-}
-
-/// The labels of the element that a text uses, and where each stands.
-fn used_labels(text: &str) -> Vec<(String, std::ops::Range<usize>)> {
-    let mut found = Vec::new();
-    for (start, action) in actions(text) {
-        for mark in ["$labels.", ".Labels."] {
-            for (at, _) in action.match_indices(mark) {
-                let rest = &action[at + mark.len()..];
-                let length =
-                    rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-                let from = start + at + mark.len();
-                found.push((rest[..length].to_owned(), from..from + length));
-            }
-        }
-    }
-    found
+/// What a text takes from its alert; nothing, where it is a template that Prometheus refuses.
+fn uses(text: &Text) -> Uses {
+    let read = |dialect| Template::parse(&text.text, dialect);
+    read(Dialect::V2).or_else(|_| read(Dialect::V3)).map(|template| template.uses()).unwrap_or_default()
 }
 
 fn values_in_labels(rule: &RuleView, report: &mut Report<'_>) {
     for label in &rule.labels {
-        let of_value = |action: &&str| action.contains("$value") || action.contains(".Value");
-        let Some((at, action)) = actions(&label.text).into_iter().find(|(_, action)| of_value(action)) else {
-            continue;
-        };
-        let summary = format!(
-            "the label `{}` has the value in it: each new value is a new alert, whose `for` begins again",
-            label.name
-        );
-        let fix = "put it into an annotation; labels say which alert it is";
-        report.add(&lints::VALUE_IN_LABEL, label.within(at..at + action.len()), summary, fix);
+        let uses = uses(label);
+        let name = &label.name;
+        if let Some(value) = uses.values.first() {
+            let summary = format!(
+                "the label `{name}` has the value in it: each new value is a new alert, whose `for` begins again"
+            );
+            let fix = "put it into an annotation; labels say which alert it is";
+            report.add(&lints::VALUE_IN_LABEL, label.within(value.clone()), summary, fix);
+        } else if let Some(value) = uses.decisions.first() {
+            // Without `for` the new alert fires at once.
+            let level = if rule.hold.is_zero() { Level::Note } else { Level::Warning };
+            let summary = format!(
+                "the label `{name}` changes with the value: at each change the alert ends, and another one begins its `for`"
+            );
+            let fix = "write one alert for each, with its own threshold";
+            report.add_as(level, &lints::VALUE_IN_LABEL, label.within(value.clone()), summary, fix);
+        }
     }
 }
 
 fn lost_labels(rule: &RuleView, expression: &Expression, report: &mut Report<'_>) {
-    let has = tree::labels(&expression.expr);
-    let texts = |texts: &'_ [Text]| {
-        texts.iter().map(|text| (text.text.clone(), text.node.clone())).collect::<Vec<_>>()
-    };
-    for (text, node) in texts(&rule.annotations).into_iter().chain(texts(&rule.labels)) {
-        for (label, range) in used_labels(&text) {
-            if has.may_have(&label) {
+    let has = labels::possible(&expression.full);
+    for text in rule.annotations.iter().chain(&rule.labels) {
+        for (label, range) in uses(text).labels {
+            if has.may_have(&label) || expression.given.contains(&label) {
                 continue;
             }
             let summary =
@@ -205,7 +235,7 @@ fn lost_labels(rule: &RuleView, expression: &Expression, report: &mut Report<'_>
             let fix = format!(
                 "keep it in the expression, as in `sum by ({label}) (…)`, or leave it out of the text"
             );
-            report.add(&lints::LOST_LABEL, node.span_within(range), summary, fix);
+            report.add(&lints::LOST_LABEL, text.within(range), summary, fix);
         }
     }
 }
@@ -213,19 +243,27 @@ fn lost_labels(rule: &RuleView, expression: &Expression, report: &mut Report<'_>
 /// Labels that make an alert for each user, client or request. That they are there is known from what the rule says of them
 /// itself or from what the targets export.
 fn unbounded(metrics: Option<&Metrics>, rule: &RuleView, expression: &Expression, report: &mut Report<'_>) {
-    let has = tree::labels(&expression.expr);
+    let has = labels::possible(&expression.full);
     let mut named: BTreeSet<String> = match &has {
-        tree::LabelSet::Only(labels) => labels.clone(),
-        tree::LabelSet::AllBut(_) => BTreeSet::new(),
+        LabelSet::Only(labels) => labels.clone(),
+        LabelSet::AllBut(_) => BTreeSet::new(),
     };
     let texts = rule.annotations.iter().chain(&rule.labels);
-    named.extend(texts.flat_map(|text| used_labels(&text.text)).map(|(label, _)| label));
-    let selectors = tree::selectors(&expression.expr);
-    let known =
-        selectors.iter().filter_map(|selector| Some(known_labels(selector.name.as_deref()?, metrics)));
-    let known: BTreeSet<String> = known.flatten().collect();
+    named.extend(texts.flat_map(|text| uses(text).labels).map(|(label, _)| label));
+    let selectors = tree::selectors(&expression.full);
+    let names: Vec<&str> = selectors.iter().filter_map(|selector| selector.name.as_deref()).collect();
+    let known: BTreeSet<String> = names.iter().flat_map(|name| known_labels(name, metrics)).collect();
     named.extend(known.iter().cloned());
-    let is_unbounded = |label: &&String| UNBOUNDED.contains(&label.as_str());
+    let of_infrastructure = !names.is_empty()
+        && names
+            .iter()
+            .all(|name| *name == "up" || INFRASTRUCTURE.iter().any(|start| name.starts_with(start)));
+    let is_unbounded = |label: &&String| {
+        UNBOUNDED.contains(&label.as_str()) || !of_infrastructure && OFTEN_UNBOUNDED.contains(&label.as_str())
+    };
+    // One that is asked for is one.
+    let fixed = labels::fixed(&expression.full);
+    named.retain(|label| !fixed.contains_key(label));
     if let Some(label) = named.iter().find(|label| has.may_have(label) && is_unbounded(label)) {
         let summary =
             format!("an alert for each `{label}`: as many series, alerts and messages as there are of them");
@@ -234,7 +272,7 @@ fn unbounded(metrics: Option<&Metrics>, rule: &RuleView, expression: &Expression
         report.add(&lints::UNBOUNDED_LABEL, expression.whole(), summary, fix);
         return;
     }
-    let counts = tree::any(&expression.expr, |node| {
+    let counts = tree::any(&expression.full, |node| {
         tree::range_call(node).is_some_and(|(f, _)| super::alerts::is_rate(f))
     });
     if let Some(label) = known.iter().find(is_unbounded).filter(|_| counts) {

@@ -1,5 +1,6 @@
 //! Recording rules and groups: what is recorded twice, used too early, or evaluated too rarely.
 
+use super::labels::{self, LabelSet};
 use super::lints;
 use super::rules::{GroupView, RuleView};
 use super::tree;
@@ -26,8 +27,9 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Vec<Finding>) {
 
 fn interval(context: &Context<'_>, group: &GroupView, findings: &mut Vec<Finding>) -> Option<()> {
     let (interval, span) = group.interval.clone()?;
-    // Over whole days nobody looks at single evaluations; below the look-back every sample lives until the next.
-    if interval <= LOOKBACK {
+    // Below the look-back every sample lives until the next. An alert stays as it is between evaluations.
+    let records = group.rules.iter().any(|rule| !rule.is_alert);
+    if interval <= LOOKBACK || !records {
         return None;
     }
     let (shown, lookback) = (format_duration(interval), format_duration(LOOKBACK));
@@ -80,18 +82,22 @@ fn order(group: &GroupView, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The first rule of each recorded name and labels.
-type Recorded<'c> = BTreeMap<(&'c str, BTreeSet<(String, String)>), &'c RuleView>;
+/// The rules of each recorded name and labels.
+type Recorded<'c> = BTreeMap<(&'c str, BTreeSet<(String, String)>), Vec<&'c RuleView>>;
 
 fn duplicate<'c>(rule: &'c RuleView, seen: &mut Recorded<'c>, findings: &mut Vec<Finding>) {
     let Some(expression) = &rule.expr else { return };
     let labels = rule.labels.iter().map(|label| (label.name.clone(), label.text.clone())).collect();
-    let Some(first) = seen.insert((rule.name.as_str(), labels), rule) else { return };
-    let Some(other) = &first.expr else { return };
+    let earlier = seen.entry((rule.name.as_str(), labels)).or_default();
     // Different conditions may record disjoint elements under one name.
-    if tree::text(&expression.expr) != tree::text(&other.expr) && !may_collide(expression, other) {
-        return;
-    }
+    let collides = |first: &&&RuleView| {
+        first.expr.as_ref().is_some_and(|other| {
+            tree::text(&expression.expr) == tree::text(&other.expr) || may_collide(expression, other)
+        })
+    };
+    let first = earlier.iter().find(collides).copied();
+    earlier.push(rule);
+    let Some(first) = first else { return };
     let mut report = rule.report(findings);
     let summary = format!("{} is recorded twice: the later sample is refused as a duplicate", rule.name);
     let problem = report.add(
@@ -105,6 +111,6 @@ fn duplicate<'c>(rule: &'c RuleView, seen: &mut Recorded<'c>, findings: &mut Vec
 
 /// Whether both give one element without labels.
 fn may_collide(left: &super::rules::Expression, right: &super::rules::Expression) -> bool {
-    let none = tree::LabelSet::Only(BTreeSet::new());
-    tree::labels(&left.expr) == none && tree::labels(&right.expr) == none
+    let none = LabelSet::Only(BTreeSet::new());
+    labels::possible(&left.expr) == none && labels::possible(&right.expr) == none
 }

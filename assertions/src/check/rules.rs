@@ -11,6 +11,7 @@ use crate::rule;
 use scenarios::problem::{Problem, Severity};
 use scenarios::span::{Source, Span};
 use scenarios::yaml::{self, Node};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,14 @@ pub(super) struct RuleView {
 
 /// An expression and its place in the file.
 pub(super) struct Expression {
+    /// As written.
     pub(super) expr: Expr,
+    /// With the recordings that are known in place of their names.
+    pub(super) full: Expr,
+    /// The places of those names.
+    pub(super) filled: Vec<crate::promql::ast::Span>,
+    /// Labels that the recordings add of their own.
+    pub(super) given: BTreeSet<String>,
     node: Node,
 }
 
@@ -70,7 +78,16 @@ impl Expression {
             (Err(error), None) => parse(text, Dialect::V3.into()).map_err(|_| error),
             (read, _) => read,
         };
-        read.map(|expr| Expression { expr, node: node.clone() })
+        let whole = |expr: Expr| {
+            let (full, node) = (expr.clone(), node.clone());
+            Expression { expr, full, filled: Vec::new(), given: BTreeSet::new(), node }
+        };
+        read.map(whole)
+    }
+
+    /// Whether a part of `full` stands in the expression itself, and not in a recording.
+    pub(super) fn is_own(&self, part: &Expr) -> bool {
+        !self.filled.contains(&part.span())
     }
 
     /// The place of a part of it.

@@ -149,7 +149,7 @@ fn reach(test: &Node, rule: &RuleView, report: &mut Report<'_>) -> Option<()> {
 impl Burst<'_> {
     /// The most that it makes of the alert's rates and increases, against their thresholds.
     fn hold_against(&self, rule: &RuleView, report: &mut Report<'_>) {
-        let limits = rule.expr.iter().flat_map(|expression| tree::deciding_limits(&expression.expr));
+        let limits = rule.expr.iter().flat_map(|expression| tree::deciding_limits(&expression.full));
         for limit in limits.filter(Limit::is_upper) {
             let inner = match limit.value {
                 Expr::Aggregate(aggregate) => &aggregate.expr,

@@ -1,11 +1,9 @@
 //! Questions about an expression's tree that several checks ask.
 //!
-//! It knows no file and no finding. What a node is, who stands above it, which labels its elements can have, and its text
-//! without what two alerts may differ in.
+//! It knows no file and no finding. What a node is, who stands above it, and its text without what two alerts may differ in.
 
 use crate::promql::ast::{
-    Aggregate, AggregateOperator, Arithmetic, Binary, Cardinality, Comparison, Expr, Grouping, Kind,
-    MatchLabels, Operator, Selector, SetOperator,
+    Arithmetic, Cardinality, Comparison, Expr, Grouping, Kind, MatchLabels, Operator, Selector, SetOperator,
 };
 use crate::promql::function::{Function, OtherFunction, RangeFunction};
 use crate::promql::selection;
@@ -204,139 +202,6 @@ pub(super) fn without_constants(expr: &Expr) -> &Expr {
     }
 }
 
-/// Labels that the elements of an expression can have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum LabelSet {
-    /// These at most.
-    Only(BTreeSet<String>),
-    /// Any but these.
-    AllBut(BTreeSet<String>),
-}
-
-impl LabelSet {
-    /// Whether an element can have it.
-    pub(super) fn may_have(&self, label: &str) -> bool {
-        match self {
-            LabelSet::Only(labels) => labels.contains(label),
-            LabelSet::AllBut(labels) => !labels.contains(label),
-        }
-    }
-
-    fn keep(self, kept: &BTreeSet<String>) -> LabelSet {
-        LabelSet::Only(kept.iter().filter(|label| self.may_have(label)).cloned().collect())
-    }
-
-    fn drop(self, dropped: &BTreeSet<String>) -> LabelSet {
-        match self {
-            LabelSet::Only(labels) => LabelSet::Only(labels.difference(dropped).cloned().collect()),
-            LabelSet::AllBut(labels) => LabelSet::AllBut(labels.union(dropped).cloned().collect()),
-        }
-    }
-
-    fn add(self, added: &BTreeSet<String>) -> LabelSet {
-        match self {
-            LabelSet::Only(labels) => LabelSet::Only(labels.union(added).cloned().collect()),
-            LabelSet::AllBut(labels) => LabelSet::AllBut(labels.difference(added).cloned().collect()),
-        }
-    }
-
-    fn or(self, other: LabelSet) -> LabelSet {
-        match (self, other) {
-            (LabelSet::Only(left), LabelSet::Only(right)) => LabelSet::Only(&left | &right),
-            (LabelSet::AllBut(left), LabelSet::AllBut(right)) => LabelSet::AllBut(&left & &right),
-            (LabelSet::AllBut(but), LabelSet::Only(has)) | (LabelSet::Only(has), LabelSet::AllBut(but)) => {
-                LabelSet::AllBut(&but - &has)
-            }
-        }
-    }
-
-    fn none() -> LabelSet {
-        LabelSet::Only(BTreeSet::new())
-    }
-
-    fn any() -> LabelSet {
-        LabelSet::AllBut(BTreeSet::new())
-    }
-}
-
-fn set<T: AsRef<str>>(labels: &[T]) -> BTreeSet<String> {
-    labels.iter().map(|label| label.as_ref().to_owned()).collect()
-}
-
-/// The labels that the elements of an expression can have.
-pub(super) fn labels(expr: &Expr) -> LabelSet {
-    if let Some((function, arguments)) = call(expr) {
-        return labels_of_call(function, arguments);
-    }
-    match expr {
-        Expr::Aggregate(aggregate) => labels_of_aggregate(aggregate),
-        Expr::Binary(binary) => labels_of_binary(binary),
-        Expr::Subquery(subquery) => labels(&subquery.expr),
-        _ => match (selector(expr), expr.children().first()) {
-            (Some(_), _) => LabelSet::any(),
-            (None, Some(inner)) => labels(inner),
-            (None, None) => LabelSet::none(),
-        },
-    }
-}
-
-fn labels_of_call(function: Function, arguments: &[Expr]) -> LabelSet {
-    use OtherFunction as O;
-    let of = |index: usize| arguments.get(index).map_or(LabelSet::none(), labels);
-    match function {
-        Function::Other(O::Absent | O::AbsentOverTime) => {
-            let equal = arguments.first().map(selectors).unwrap_or_default();
-            let names = equal.iter().flat_map(|selector| &selector.matchers);
-            LabelSet::Only(names.map(|matcher| matcher.name.to_string()).collect())
-        }
-        Function::Other(O::Scalar | O::Vector | O::Time | O::Pi) => LabelSet::none(),
-        Function::Other(O::HistogramQuantile) => of(1).drop(&set(&["le"])),
-        Function::Other(O::LabelReplace | O::LabelJoin) => match arguments.get(1) {
-            Some(Expr::Text(name, ..)) => of(0).add(&set(&[name])),
-            _ => LabelSet::any(),
-        },
-        _ => {
-            let vectors = || arguments.iter().filter(|a| matches!(a.kind(), Kind::Vector | Kind::Matrix));
-            vectors().next().map_or(LabelSet::none(), labels)
-        }
-    }
-}
-
-fn labels_of_aggregate(aggregate: &Aggregate) -> LabelSet {
-    use AggregateOperator as A;
-    let inner = labels(&aggregate.expr);
-    if matches!(aggregate.op, A::Topk | A::Bottomk) {
-        return inner;
-    }
-    let kept = match &aggregate.grouping {
-        Grouping::By(by) => inner.keep(&set(by)),
-        Grouping::Without(without) => inner.drop(&set(without)),
-    };
-    match (&aggregate.op, &aggregate.parameter) {
-        (A::CountValues, Some(Expr::Text(name, ..))) => kept.add(&set(&[name])),
-        _ => kept,
-    }
-}
-
-fn labels_of_binary(binary: &Binary) -> LabelSet {
-    let (left, right) = (labels(&binary.left), labels(&binary.right));
-    match (binary.left.kind(), binary.right.kind()) {
-        (Kind::Scalar, _) => return right,
-        (_, Kind::Scalar) => return left,
-        _ => {}
-    }
-    match (binary.op, &binary.matching.cardinality) {
-        (Operator::Set(SetOperator::Or), _) => left.or(right),
-        (Operator::Set(_), _) => left,
-        (_, Cardinality::ManyToOne(included)) => left.add(&set(included)),
-        (_, Cardinality::OneToMany(included)) => right.add(&set(included)),
-        (_, Cardinality::OneToOne) => match &binary.matching.labels {
-            MatchLabels::On(on) => left.keep(&set(on)),
-            MatchLabels::Ignoring(ignored) => left.drop(&set(ignored)),
-        },
-    }
-}
-
 /// An expression as text: equal for equal meaning as written, whatever the white space and parentheses.
 pub(super) fn text(expr: &Expr) -> String {
     written(expr, false)
@@ -361,13 +226,19 @@ fn written(expr: &Expr, open: bool) -> String {
                 Operator::Comparison(_) if open && number(side).is_some() => "?".to_owned(),
                 _ => written(side, open),
             };
-            let (op, matching) = (binary.op, &binary.matching);
+            let (mut op, matching) = (binary.op, &binary.matching);
+            let (mut left, mut right) = (side(&binary.left), side(&binary.right));
+            // `5 < x` is `x > 5`.
+            if let (Operator::Comparison(comparison), Some(_)) = (op, number(&binary.left)) {
+                op = Operator::Comparison(mirrored(comparison));
+                (left, right) = (right, left);
+            }
             let labels = match (&matching.labels, &matching.cardinality) {
                 (MatchLabels::Ignoring(none), Cardinality::OneToOne) if none.is_empty() => String::new(),
                 (labels, cardinality) => format!(" {labels:?} {cardinality:?}"),
             };
             let bool = if binary.returns_bool { " bool" } else { "" };
-            format!("({} {op:?}{bool}{labels} {})", side(&binary.left), side(&binary.right))
+            format!("({left} {op:?}{bool}{labels} {right})")
         }
         Expr::Aggregate(aggregate) => {
             let parameter = aggregate.parameter.as_ref().map(|parameter| written(parameter, open) + ", ");
@@ -402,5 +273,5 @@ fn grouping_text(grouping: &Grouping) -> String {
         Grouping::By(labels) => ("by", labels),
         Grouping::Without(labels) => ("without", labels),
     };
-    format!("{word} {:?}", set(labels))
+    format!("{word} {:?}", labels.iter().collect::<BTreeSet<_>>())
 }
