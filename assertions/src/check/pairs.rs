@@ -1,9 +1,10 @@
 //! Alerts held against each other: the same twice, one that another covers, and severities in the wrong order.
 
-use super::lints;
+use super::lints::{self, Level};
 use super::rules::{Expression, RuleView};
 use super::tree::{self, Limit};
 use super::{Context, Finding};
+use crate::promql::ast::{Arithmetic, Expr, Operator};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Vec<Finding>) {
     let mut groups: BTreeMap<String, Vec<Alert<'_>>> = BTreeMap::new();
     for rule in context.all_rules().filter(|rule| rule.is_alert) {
         let Some(expression) = &rule.expr else { continue };
-        groups.entry(tree::shape(&expression.expr)).or_default().push(Alert { rule, expression });
+        groups.entry(tree::shape(&expression.full)).or_default().push(Alert { rule, expression });
     }
     for alike in groups.values() {
         for (index, later) in alike.iter().enumerate() {
@@ -26,7 +27,7 @@ pub(super) fn of_one_name(context: &Context<'_>, findings: &mut Vec<Finding>) {
     let mut groups: BTreeMap<(String, BTreeSet<String>), Vec<Alert<'_>>> = BTreeMap::new();
     for rule in context.all_rules().filter(|rule| rule.is_alert) {
         let Some(expression) = &rule.expr else { continue };
-        let selected = tree::selectors(&expression.expr).into_iter().map(tree::selector_text).collect();
+        let selected = tree::selectors(&expression.full).into_iter().map(tree::selector_text).collect();
         groups.entry((rule.name.clone(), selected)).or_default().push(Alert { rule, expression });
     }
     for alike in groups.values() {
@@ -37,16 +38,32 @@ pub(super) fn of_one_name(context: &Context<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn differently_written(earlier: &Alert<'_>, later: &Alert<'_>, findings: &mut Vec<Finding>) -> bool {
-    let (one, other) = (&earlier.expression.expr, &later.expression.expr);
+    let (one, other) = (&earlier.expression.full, &later.expression.full);
     let (left, right) = (tree::limits(one), tree::limits(other));
     let ([left], [right]) = (left.as_slice(), right.as_slice()) else { return false };
-    let same_way = left.is_upper() == right.is_upper() && scale(left) == scale(right);
-    let holds = compare(other, one).filter(|_| same_way && tree::shape(one) != tree::shape(other));
+    let (left, right) = (unscaled(*left), unscaled(*right));
+    let same_way = left.is_upper() == right.is_upper() && numbers(&left) == numbers(&right);
+    let holds = order(&right, &left).filter(|_| same_way && tree::shape(one) != tree::shape(other));
     holds.is_some_and(|holds| contradictory(earlier, later, holds, findings))
 }
 
-/// What a value is multiplied by, and which quantile it is: without them two thresholds say nothing of each other.
-fn scale(limit: &Limit<'_>) -> Vec<String> {
+/// The limit without the factor of its value: of `1000 * x > 500`, `x > 0.5`.
+fn unscaled(limit: Limit<'_>) -> Limit<'_> {
+    let Expr::Binary(binary) = limit.value else { return limit };
+    let (value, by) = match (binary.op, tree::number(&binary.left), tree::number(&binary.right)) {
+        (Operator::Arithmetic(Arithmetic::Multiply), Some(by), _) => (&binary.right, by),
+        (Operator::Arithmetic(Arithmetic::Multiply), _, Some(by)) => (&binary.left, by),
+        (Operator::Arithmetic(Arithmetic::Divide), None, Some(by)) => (&binary.left, 1.0 / by),
+        _ => return limit,
+    };
+    if !(by > 0.0 && by.is_finite()) {
+        return limit;
+    }
+    unscaled(Limit { value, threshold: limit.threshold / by, ..limit })
+}
+
+/// The numbers of a value, such as which quantile it is: without them two thresholds say nothing of each other.
+fn numbers(limit: &Limit<'_>) -> Vec<String> {
     let numbers = tree::visits(limit.value).into_iter().filter_map(|visit| tree::number(visit.node));
     numbers.map(|number| number.to_string()).collect()
 }
@@ -68,29 +85,31 @@ enum Holds {
 }
 
 fn pair(earlier: &Alert<'_>, later: &Alert<'_>, findings: &mut Vec<Finding>) -> bool {
-    let Some(holds) = compare(&later.expression.expr, &earlier.expression.expr) else { return false };
+    let Some(holds) = compare(&later.expression.full, &earlier.expression.full) else { return false };
     duplicate(earlier, later, holds, findings)
         || contradictory(earlier, later, holds, findings)
         || shadowed(earlier, later, holds, findings)
 }
 
 /// When `left` holds against `right`, of the same shape; `None` if neither lies within the other.
-fn compare(left: &crate::promql::ast::Expr, right: &crate::promql::ast::Expr) -> Option<Holds> {
+fn compare(left: &Expr, right: &Expr) -> Option<Holds> {
     let (left, right) = (tree::limits(left), tree::limits(right));
-    let order = |(left, right): (&Limit<'_>, &Limit<'_>)| {
-        let sooner =
-            if left.is_upper() { left.threshold < right.threshold } else { left.threshold > right.threshold };
-        match left.threshold == right.threshold {
-            true => Some(Holds::Together),
-            false if !left.is_upper() && !left.is_lower() => None,
-            false => Some(if sooner { Holds::Sooner } else { Holds::Later }),
-        }
-    };
-    left.iter().zip(&right).map(order).try_fold(Holds::Together, |all, one| match (all, one?) {
+    let mut orders = left.iter().zip(&right).map(|(left, right)| order(left, right));
+    orders.try_fold(Holds::Together, |all, one| match (all, one?) {
         (all, Holds::Together) => Some(all),
         (Holds::Together, one) => Some(one),
         (all, one) => (all == one).then_some(all),
     })
+}
+
+fn order(left: &Limit<'_>, right: &Limit<'_>) -> Option<Holds> {
+    let sooner =
+        if left.is_upper() { left.threshold < right.threshold } else { left.threshold > right.threshold };
+    match left.threshold == right.threshold {
+        true => Some(Holds::Together),
+        false if !left.is_upper() && !left.is_lower() => None,
+        false => Some(if sooner { Holds::Sooner } else { Holds::Later }),
+    }
 }
 
 fn labels(alert: &Alert<'_>) -> BTreeSet<(String, String)> {
@@ -102,13 +121,27 @@ fn first_place(alert: &Alert<'_>) -> scenarios::span::Span {
 }
 
 fn duplicate(earlier: &Alert<'_>, later: &Alert<'_>, holds: Holds, findings: &mut Vec<Finding>) -> bool {
-    let same = earlier.rule.name == later.rule.name && labels(earlier) == labels(later);
-    if !same || holds != Holds::Together || earlier.rule.hold != later.rule.hold {
+    let same = labels(earlier) == labels(later) && earlier.rule.hold == later.rule.hold;
+    if !same || holds != Holds::Together {
         return false;
     }
+    let (one, other) = (&earlier.rule.name, &later.rule.name);
+    let (level, summary, fix) = match one == other {
+        true => (
+            Level::Error,
+            format!("{other} is here twice, with the same condition and labels"),
+            "remove one of them",
+        ),
+        // Without labels their names may be what tells them apart on the way.
+        false if labels(later).is_empty() => return false,
+        false => (
+            Level::Warning,
+            format!("{other} has condition, labels and `for` of {one}: whoever is told is told twice"),
+            "remove one of them, or write the condition that was meant",
+        ),
+    };
     let mut report = later.rule.report(findings);
-    let summary = format!("{} is here twice, with the same condition and labels", later.rule.name);
-    let problem = report.add(&lints::DUPLICATE, first_place(later), summary, "remove one of them");
+    let problem = report.add_as(level, &lints::DUPLICATE, first_place(later), summary, fix);
     problem.related.push((first_place(earlier), "the first".to_owned()));
     true
 }
@@ -170,10 +203,12 @@ fn shadowed(earlier: &Alert<'_>, later: &Alert<'_>, holds: Holds, findings: &mut
         Holds::Sooner => (earlier, later),
         Holds::Later => (later, earlier),
     };
-    let covered = inner.rule.name == outer.rule.name
-        && labels(inner) == labels(outer)
-        && inner.rule.hold >= outer.rule.hold;
-    if !covered {
+    let same_name = inner.rule.name == outer.rule.name;
+    // Of two names without labels each may go its own way.
+    let same_labels = labels(inner) == labels(outer) && (same_name || !labels(inner).is_empty());
+    // Another name that takes its time is told of what goes on for long.
+    let takes_time = !same_name && inner.rule.hold > outer.rule.hold;
+    if !same_labels || inner.rule.hold < outer.rule.hold || takes_time {
         return false;
     }
     let mut report = inner.rule.report(findings);
