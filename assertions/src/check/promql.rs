@@ -4,8 +4,8 @@ use super::lints::{self, Level};
 use super::metrics::{BY_NAME, Known, SeriesKind, kind_of};
 use super::rules::{Expression, RuleView};
 use super::tree::{self, Visit};
-use super::{Context, Finding, Report};
-use crate::promql::ast::{AggregateOperator, Comparison, Expr, Operator, SetOperator};
+use super::{Context, Finding, Report, quantiles};
+use crate::promql::ast::{AggregateOperator, Expr};
 use crate::promql::function::{Function, OtherFunction, RangeFunction};
 use scenarios::units::format_duration;
 use std::time::Duration;
@@ -15,13 +15,15 @@ const RETENTION_DEFAULT: Duration = Duration::from_secs(15 * 86_400);
 /// Scrapes that a window should hold, so that one may fail.
 const SCRAPES_PER_WINDOW: u32 = 4;
 
+mod counters;
+
 pub(super) fn check(context: &Context<'_>, findings: &mut Vec<Finding>) {
     for rule in context.all_rules() {
         let Some(expression) = &rule.expr else { continue };
         let mut report = rule.report(findings);
         expression_only(context, expression, &mut report);
         if rule.is_alert {
-            raw_counters(context, expression, &mut report);
+            counters::check(context, expression, &mut report);
         }
         retention(context, rule, expression, &mut report);
     }
@@ -30,10 +32,13 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Vec<Finding>) {
 /// What is wrong with an expression wherever it stands: in a rule or on a dashboard.
 pub(super) fn expression_only(context: &Context<'_>, expression: &Expression, report: &mut Report<'_>) {
     for visit in tree::visits(&expression.expr) {
-        rate_of_gauge(context, expression, &visit, report);
-        rate_of_sum(expression, &visit, report);
         no_name(expression, &visit, report);
         short_window(context, expression, &visit, report);
+    }
+    for visit in tree::visits(&expression.full).iter().filter(|visit| expression.is_own(visit.node)) {
+        rate_of_gauge(context, expression, visit, report);
+        rate_of_sum(expression, visit, report);
+        rate_of_rate(expression, visit, report);
     }
 }
 
@@ -55,9 +60,18 @@ fn rate_of_gauge(
 ) -> Option<()> {
     let (function, arguments) = tree::range_call(visit.node)?;
     let function = counting(function)?;
-    let (selector, _) = tree::range(arguments.first()?)?;
+    let selector = match arguments.first()? {
+        // Of a recording that only gives it another name, too.
+        Expr::Subquery(subquery) => tree::selector(&subquery.expr)?,
+        window => tree::range(window)?.0,
+    };
     let name = selector.name.as_deref()?;
-    let Known { kind: SeriesKind::Gauge, from } = kind_of(name, context.metrics)? else { return None };
+    let is_counted = name.ends_with("_sum") || name.ends_with("_count");
+    let from = match kind_of(name, context.metrics) {
+        _ if quantiles::of_summary(selector) && !is_counted => "it is a summary's quantile",
+        Some(Known { kind: SeriesKind::Gauge, from }) => from,
+        _ => return None,
+    };
     let summary = match steady_fires(visit) {
         true => format!(
             "`{function}` of the gauge {name} ({from}): it is near 0 as long as the gauge is steady, so this holds almost always"
@@ -94,12 +108,45 @@ fn rate_of_sum(expression: &Expression, visit: &Visit<'_>, report: &mut Report<'
     Some(())
 }
 
+/// `rate` of what is a rate already, written out or by the name that it was recorded under.
+fn rate_of_rate(expression: &Expression, visit: &Visit<'_>, report: &mut Report<'_>) -> Option<()> {
+    let (function, arguments) = tree::range_call(visit.node)?;
+    let function = counting(function)?;
+    let level = match arguments.first()? {
+        Expr::Subquery(subquery) => {
+            let inner = match &subquery.expr {
+                Expr::Aggregate(aggregate) => &aggregate.expr,
+                inner => inner,
+            };
+            tree::range_call(inner).and_then(|(function, _)| counting(function)).map(|_| Level::Error)
+        }
+        window => {
+            let name = tree::range(window)?.0.name.as_deref()?;
+            let operation = name.rsplit_once(':')?.1;
+            let is_rate = |word: &&&str| {
+                let window = operation.strip_prefix(**word);
+                window.is_some_and(|window| window.starts_with(|c: char| c.is_ascii_digit()))
+            };
+            // A name is a guess.
+            ["rate", "irate", "increase"].iter().find(is_rate).map(|_| Level::Warning)
+        }
+    }?;
+    let summary =
+        format!("`{function}` of a rate: a rate rises and falls, and every fall is taken for a restart");
+    let fix = "use it as it is, take `avg_over_time` of it, or its trend with `deriv`";
+    report.add_as(level, &lints::RATE_OF_GAUGE, expression.place(visit.node), summary, fix);
+    Some(())
+}
+
 fn no_name(expression: &Expression, visit: &Visit<'_>, report: &mut Report<'_>) -> Option<()> {
     let selector = tree::selector(visit.node)?;
     let named =
         selector.name.is_some() || selector.matchers.iter().any(|matcher| &*matcher.name == "__name__");
     if named
-        || matches!(visit.parent().and_then(tree::call), Some((Function::Other(OtherFunction::Absent), _)))
+        || matches!(
+            visit.parent().and_then(tree::call),
+            Some((Function::Other(OtherFunction::Absent | OtherFunction::AbsentOverTime), _))
+        )
     {
         return None;
     }
@@ -158,76 +205,48 @@ fn retention(
         None if rule.is_alert => RETENTION_DEFAULT,
         None => return None,
     };
-    let (selector, window) = tree::visits(&expression.expr)
-        .into_iter()
-        .filter_map(|visit| match visit.node {
-            Expr::Subquery(subquery) => Some((visit.node, millis(subquery.range + subquery.time.offset))),
-            node => tree::range(node).map(|(selector, range)| (node, millis(range + selector.time.offset))),
-        })
-        .max_by_key(|(_, window)| *window)?;
-    if window <= kept {
+    let Reach { node, back, newest } = reach(&expression.full)?;
+    let (back, newest) = (millis(back), millis(newest));
+    if back <= kept {
         return None;
     }
-    let (shown, have) = (format_duration(window), format_duration(kept));
+    let (shown, have) = (format_duration(back), format_duration(kept));
     let assumed = if context.settings.retention.is_none() { " (the default)" } else { "" };
-    let summary = format!(
-        "it looks back {shown}, and samples are kept for {have}{assumed}: it answers for {have} without a word"
-    );
+    let answer = match newest >= kept {
+        true => "there is no value".to_owned(),
+        false => format!("it answers for {have} without a word"),
+    };
+    let summary = format!("it looks back {shown}, and samples are kept for {have}{assumed}: {answer}");
     let fix = format!(
         "keep them longer (`--storage.tsdb.retention.time`), and tell: `--retention {shown}` or more here"
     );
     let level = if assumed.is_empty() { Level::Error } else { Level::Warning };
-    report.add_as(level, &lints::RANGE_BEYOND_RETENTION, expression.place(selector), summary, fix);
+    report.add_as(level, &lints::RANGE_BEYOND_RETENTION, expression.place(node), summary, fix);
     Some(())
 }
 
-/// Counters compared as they are.
-fn raw_counters(context: &Context<'_>, expression: &Expression, report: &mut Report<'_>) {
-    for limit in tree::limits(&expression.expr) {
-        for visit in tree::visits(limit.value) {
-            if let Some(name) = raw_counter(context, &visit) {
-                let equal = matches!(limit.op, Comparison::Equal | Comparison::NotEqual);
-                if equal && limit.threshold != 0.0 {
-                    continue;
-                }
-                let summary = format!(
-                    "{name} is a counter: it only grows, so once over the threshold this holds until a restart"
-                );
-                let fix = format!("ask for what came lately: `increase({name}[5m])` or `rate({name}[5m])`");
-                report.add(&lints::COUNTER_WITHOUT_RATE, expression.place(visit.node), summary, fix);
-            }
-        }
-    }
+/// How far back a part of an expression looks, ms.
+struct Reach<'e> {
+    node: &'e Expr,
+    /// At its oldest sample.
+    back: i64,
+    /// At its newest.
+    newest: i64,
 }
 
-/// The counter that this node selects with its value in play.
-fn raw_counter<'e>(context: &Context<'_>, visit: &Visit<'e>) -> Option<&'e str> {
-    let Expr::Selector(selector) = visit.node else { return None };
-    let name = selector.name.as_deref()?;
-    let Known { kind: SeriesKind::Counter, .. } = kind_of(name, context.metrics)? else { return None };
-    // A difference of two times is a rate of its own making, a set operation only asks whether it is there.
-    let harmless = visit.above.iter().any(|above| match above {
-        Expr::Subquery(_) => true,
-        Expr::Aggregate(aggregate) => matches!(
-            aggregate.op,
-            AggregateOperator::Count | AggregateOperator::Group | AggregateOperator::CountValues
-        ),
-        Expr::Binary(binary) => match binary.op {
-            Operator::Set(SetOperator::Or) | Operator::Comparison(_) => false,
-            Operator::Set(_) => true,
-            Operator::Arithmetic(_) => tree::selectors(above).len() > 1,
-        },
-        node => tree::call(node).is_some_and(|(function, _)| {
-            !matches!(
-                function,
-                Function::Other(
-                    OtherFunction::Scalar
-                        | OtherFunction::Sort
-                        | OtherFunction::SortDesc
-                        | OtherFunction::Round
-                )
-            )
-        }),
-    });
-    (!harmless).then_some(name)
+/// The part that looks back the farthest: windows and offsets inside each other add up.
+fn reach(expr: &Expr) -> Option<Reach<'_>> {
+    let inner = expr.children().into_iter().filter_map(reach).max_by_key(|reach| reach.back);
+    let (range, time) = match expr {
+        Expr::Selector(selector) => (0, selector.time),
+        Expr::Range { selector, range, .. } => (*range, selector.time),
+        Expr::Subquery(subquery) => (subquery.range, subquery.time),
+        _ => return inner,
+    };
+    // A fixed moment is as old as it is whenever it is asked for.
+    if time.at.is_some() {
+        return None;
+    }
+    let (back, newest) = inner.map_or((0, 0), |inner| (inner.back, inner.newest));
+    Some(Reach { node: expr, back: back + range + time.offset, newest: newest + time.offset })
 }
