@@ -5,11 +5,12 @@ use super::rules::{Expression, RuleView};
 use super::share;
 use super::tree::{self, Limit};
 use super::{Context, Finding, Metrics, Report};
-use crate::promql::ast::{AggregateOperator, Comparison, Expr, Operator, Selector};
+use crate::promql::ast::{AggregateOperator, Arithmetic, Comparison, Expr, Operator};
 use crate::promql::function::{OtherFunction, RangeFunction};
 use scenarios::units::format_duration;
 
 mod meaning;
+mod traffic;
 
 /// How often the window must fit into `for` before a threshold on a number of events is surely a mistake.
 const WINDOWS_PER_FOR: u32 = 3;
@@ -27,7 +28,7 @@ fn alone(context: &Context<'_>, rule: &RuleView, watched: bool, findings: &mut V
     let Some(expression) = &rule.expr else { return };
     let mut report = rule.report(findings);
     no_comparison(expression, &mut report);
-    for limit in tree::deciding_limits(&expression.expr) {
+    for limit in tree::deciding_limits(&expression.full) {
         let alert = Alert { rule, expression, limit, metrics: context.metrics };
         alert.impossible(&mut report);
         alert.always(&mut report);
@@ -39,34 +40,25 @@ fn alone(context: &Context<'_>, rule: &RuleView, watched: bool, findings: &mut V
         alert.minimum_traffic(&mut report);
         alert.mean(&mut report);
         alert.per_series(&mut report);
-        alert.state(&mut report);
         alert.size(&mut report);
     }
+    meaning::state(rule, expression, &mut report);
 }
 
 /// Whether an alert tells that targets or series are gone.
 fn watches_absence(rule: &RuleView) -> bool {
     let Some(expression) = &rule.expr else { return false };
     let of_up = |limit: Limit<'_>| {
-        tree::selectors(limit.value).iter().any(|selector| selector.name.as_deref() == Some("up"))
+        let mut names =
+            tree::selectors(limit.value).into_iter().filter_map(|selector| selector.name.as_deref());
+        names.any(|name| name == "up" || name.ends_with("_up"))
     };
-    tree::asserts_absence(&expression.expr) || tree::limits(&expression.expr).into_iter().any(of_up)
-}
-
-/// Whether it is a rate that should be above something: true of missing traffic.
-fn asks_for_traffic(node: &Expr) -> bool {
-    tree::limit(node).is_some_and(|limit| {
-        (limit.is_lower() || limit.op == Comparison::Equal)
-            && tree::quotient(tree::without_constants(limit.value)).is_none()
-            && tree::any(limit.value, |node| {
-                tree::range_call(node).is_some_and(|(function, _)| is_rate(function))
-            })
-    })
+    tree::asserts_absence(&expression.full) || tree::limits(&expression.full).into_iter().any(of_up)
 }
 
 /// An expression in which nothing takes elements away: it fires as long as there is data.
 fn no_comparison(expression: &Expression, report: &mut Report<'_>) {
-    let expr = &expression.expr;
+    let expr = &expression.full;
     // One that reads nothing always fires, which is what a dead man's switch is for.
     if tree::selectors(expr).is_empty() || tree::asserts_absence(expr) {
         return;
@@ -131,29 +123,15 @@ impl Alert<'_> {
 
     /// The lowest and highest value there can be; `None` where nothing is known.
     fn reach(&self) -> Option<(f64, f64)> {
-        if let Some(share) = share::of(self.limit.value) {
+        use RangeFunction as R;
+        // A recorded burn rate is a share, or that in multiples of the budget.
+        let is_multiple = self.limit.threshold >= 1.0
+            && self.names().iter().any(|name| name.replace('_', "").contains("burnrate"));
+        if let Some(share) = share::of(self.limit.value).filter(|_| !is_multiple) {
             return Some((0.0, share.scale));
         }
-        let is_up = |selector: &Selector| selector.name.as_deref() == Some("up");
-        match self.limit.value {
-            Expr::Selector(selector) if is_up(selector) => return Some((0.0, 1.0)),
-            value => match tree::range_call(value) {
-                Some((
-                    RangeFunction::AvgOverTime | RangeFunction::MinOverTime | RangeFunction::MaxOverTime,
-                    arguments,
-                )) if arguments.first().and_then(tree::selector).is_some_and(is_up) => {
-                    return Some((0.0, 1.0));
-                }
-                Some((
-                    RangeFunction::Rate
-                    | RangeFunction::Increase
-                    | RangeFunction::Irate
-                    | RangeFunction::Changes
-                    | RangeFunction::Resets,
-                    _,
-                )) => return Some((0.0, f64::INFINITY)),
-                _ => {}
-            },
+        if let Some(scale) = scale_of_up(self.limit.value) {
+            return Some((0.0, scale));
         }
         match self.limit.value {
             Expr::Aggregate(aggregate) if aggregate.op == AggregateOperator::Count => {
@@ -165,7 +143,11 @@ impl Alert<'_> {
                 let adds = !matches!(aggregate.op, AggregateOperator::CountValues | AggregateOperator::Group);
                 adds.then_some((0.0, f64::INFINITY))
             }
-            _ => None,
+            value => match tree::range_call(value)?.0 {
+                R::Rate | R::Increase | R::Irate | R::Changes | R::Resets => Some((0.0, f64::INFINITY)),
+                R::CountOverTime => Some((1.0, f64::INFINITY)),
+                _ => None,
+            },
         }
     }
 
@@ -181,7 +163,7 @@ impl Alert<'_> {
             Comparison::NotEqual => false,
         };
         // Burn rates have a check of their own.
-        if !never || super::burn::is_product(self.limit.bound) {
+        if !never || super::burn::is_rate(self.limit) {
             return None;
         }
         let range = match high.is_finite() {
@@ -228,67 +210,6 @@ impl Alert<'_> {
         Some(())
     }
 
-    /// A share of good events below a threshold: without any events it is 0/0, and that is below nothing.
-    fn silent(&self, report: &mut Report<'_>) -> Option<()> {
-        let (_, whole) = tree::quotient(self.core())?;
-        let counts =
-            tree::any(whole, |node| tree::range_call(node).is_some_and(|(function, _)| is_rate(function)));
-        let covers = tree::any(&self.expression.expr, |node| {
-            tree::asserts_absence(node)
-                || tree::is_call(node, OtherFunction::Vector)
-                || asks_for_traffic(node)
-        });
-        let share = share::of(self.limit.value);
-        let falls = match share {
-            Some(share) if share.is_rest => self.limit.is_upper(),
-            _ => self.limit.is_lower(),
-        };
-        let is_rest_of_quotient = self.limit.is_upper() && subtracts(self.limit.value);
-        if !counts || covers || !falls && !is_rest_of_quotient {
-            return None;
-        }
-        let summary = "without events this is 0/0, which is above and below nothing: in an outage the alert is silent, and one that fires ends";
-        let fix = "alert on missing traffic too: `… or sum(rate(all[5m])) == 0`, or an alert of its own";
-        report.add(&lints::SILENT_WITHOUT_TRAFFIC, self.span(), summary, fix);
-        Some(())
-    }
-
-    /// A count that should be 0 at the least, of a series that goes away with its target.
-    fn absent(&self, report: &mut Report<'_>) -> Option<()> {
-        let asks_for_none = match self.limit.op {
-            Comparison::Equal | Comparison::LessOrEqual => self.limit.threshold == 0.0,
-            Comparison::Less => self.limit.threshold == 1.0,
-            _ => false,
-        };
-        if !asks_for_none
-            || tree::any(&self.expression.expr, |node| tree::is_call(node, OtherFunction::Vector))
-        {
-            return None;
-        }
-        let selector = match self.limit.value {
-            Expr::Aggregate(aggregate)
-                if matches!(aggregate.op, AggregateOperator::Sum | AggregateOperator::Max) =>
-            {
-                tree::selector(&aggregate.expr)
-            }
-            value => tree::selector(value),
-        }?;
-        let name = selector.name.as_deref()?;
-        let is_flag =
-            FLAGS.iter().any(|word| name.contains(word)) || name.ends_with("up") || name.contains(':');
-        if is_flag {
-            return None;
-        }
-        let summary = format!(
-            "when the target that exports {name} is gone, so is the series, and `{} {}` is not asked",
-            words(self.limit.op),
-            self.limit.threshold
-        );
-        let fix = format!("add `or absent({})`, or an alert on `up == 0`", selector);
-        report.add(&lints::ABSENT, self.span(), summary, fix);
-        Some(())
-    }
-
     /// A number of events in a window, to hold for longer than an event stays in it.
     fn window_below_for(&self, report: &mut Report<'_>) -> Option<()> {
         let value = match self.core() {
@@ -319,34 +240,51 @@ impl Alert<'_> {
     }
 }
 
-/// Words in names of metrics that are 0 or 1: 0 is a state then, not nothing.
-const FLAGS: &[&str] = &[
-    "available",
-    "condition",
-    "connected",
-    "enabled",
-    "health",
-    "leader",
-    "ready",
-    "readonly",
-    "running",
-    "schedulable",
-    "state",
-    "status",
-    "success",
-    "sync",
-    "valid",
-];
-
 pub(super) fn is_rate(function: RangeFunction) -> bool {
     matches!(function, RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Irate)
+}
+
+/// What `up` is multiplied by, if that, a mean or an extreme of it, or the rest of one is all there is.
+fn scale_of_up(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Aggregate(aggregate) => {
+            use AggregateOperator as A;
+            scale_of_up(&aggregate.expr).filter(|_| matches!(aggregate.op, A::Avg | A::Min | A::Max))
+        }
+        Expr::Binary(binary) => match (binary.op, tree::number(&binary.left), tree::number(&binary.right)) {
+            (Operator::Arithmetic(Arithmetic::Multiply), Some(by), _) => {
+                Some(scale_of_up(&binary.right)? * by)
+            }
+            (Operator::Arithmetic(Arithmetic::Multiply), _, Some(by)) => {
+                Some(scale_of_up(&binary.left)? * by)
+            }
+            (Operator::Arithmetic(Arithmetic::Divide), None, Some(by)) => {
+                Some(scale_of_up(&binary.left)? / by)
+            }
+            (Operator::Arithmetic(Arithmetic::Subtract), Some(whole), _) => {
+                scale_of_up(&binary.right).filter(|scale| *scale == whole)
+            }
+            _ => None,
+        },
+        Expr::Subquery(subquery) => scale_of_up(&subquery.expr),
+        expr => {
+            use RangeFunction as R;
+            if let Some((function, [window])) = tree::range_call(expr) {
+                let stays =
+                    matches!(function, R::AvgOverTime | R::MinOverTime | R::MaxOverTime | R::LastOverTime);
+                return scale_of_up(window).filter(|_| stays);
+            }
+            (tree::selector(expr)?.name.as_deref() == Some("up")).then_some(1.0)
+        }
+    }
+    .filter(|scale| *scale > 0.0)
 }
 
 /// Whether it is a number minus something: `1 - x`.
 fn subtracts(expr: &Expr) -> bool {
     let is_rest = |node: &Expr| {
         matches!(node, Expr::Binary(binary)
-            if binary.op == Operator::Arithmetic(crate::promql::ast::Arithmetic::Subtract)
+            if binary.op == Operator::Arithmetic(Arithmetic::Subtract)
                 && tree::number(&binary.left).is_some())
     };
     tree::any(expr, is_rest)

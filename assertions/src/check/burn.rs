@@ -4,13 +4,13 @@
 //! factor × window ÷ period of the budget (Site Reliability Workbook, chapter 5).
 
 use super::lints;
-use super::rules::{Expression, RuleView, Text};
+use super::quantiles::Quantile;
+use super::rules::{Expression, RuleView};
 use super::share;
 use super::tree::{self, Limit};
 use super::{Context, Finding, Report, promql};
 use crate::duration;
 use crate::promql::ast::{Arithmetic, Expr, Operator, SetOperator};
-use crate::promql::function::OtherFunction;
 use crate::promql::ratio::Ratio;
 use scenarios::units::format_duration;
 use std::time::Duration;
@@ -18,13 +18,15 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
+mod claims;
+
 pub(super) fn check(context: &Context<'_>, findings: &mut Vec<Finding>) {
     for rule in context.all_rules().filter(|rule| rule.is_alert) {
         let Some(expression) = &rule.expr else { continue };
         let mut report = rule.report(findings);
         unreachable(expression, &mut report);
         one_window(rule, expression, &mut report);
-        texts(rule, expression, &mut report);
+        claims::check(rule, expression, &mut report);
         latency_quantile(context, rule, expression, &mut report);
     }
 }
@@ -32,47 +34,96 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Vec<Finding>) {
 /// A burn rate in an expression.
 struct Burn<'e> {
     limit: Limit<'e>,
-    /// Times faster than the budget allows; `None` where the threshold is one number.
-    factor: Option<f64>,
+    /// Times faster than the budget allows, and the budget where it is told.
+    rate: Option<Rate>,
+    /// What the rate may be where the threshold is one number.
+    guesses: Vec<f64>,
     window: Option<Duration>,
 }
 
-/// Factor and budget of a threshold written as their product.
+#[derive(Clone, Copy)]
+struct Rate {
+    factor: f64,
+    budget: Option<f64>,
+}
+
+/// Factor and budget of a threshold written as their product, in whatever the value is multiplied by.
 fn product(bound: &Expr) -> Option<(f64, f64)> {
     let Expr::Binary(binary) = bound else { return None };
+    let (left, right) = (tree::number(&binary.left)?, tree::number(&binary.right)?);
+    if binary.op == Operator::Arithmetic(Arithmetic::Divide) {
+        return product(&binary.left).map(|(factor, budget)| (factor, budget / right));
+    }
     if binary.op != Operator::Arithmetic(Arithmetic::Multiply) {
         return None;
     }
-    let (left, right) = (tree::number(&binary.left)?, tree::number(&binary.right)?);
     let (factor, budget) = if left >= right { (left, right) } else { (right, left) };
-    ((0.5..=1000.0).contains(&factor) && budget > 0.0 && budget < 1.0).then_some((factor, budget))
+    ((0.5..=1000.0).contains(&factor) && budget > 0.0 && budget < 100.0).then_some((factor, budget))
 }
 
-/// Whether a threshold is a burn rate times a budget.
-pub(super) fn is_product(bound: &Expr) -> bool {
-    product(bound).is_some()
+/// Whether a limit is on a burn rate.
+pub(super) fn is_rate(limit: Limit<'_>) -> bool {
+    burn(limit).rate.is_some()
 }
 
-/// The factor of a threshold that is one number, if it is a usual one times a usual budget: `0.00144` is 14.4 × 0.0001.
-fn guessed_factor(threshold: f64) -> Option<f64> {
+/// The factors of a threshold that is one number, where each is a usual one times a usual budget: `0.00144` is 14.4 × 0.0001.
+fn guesses(threshold: f64) -> Vec<f64> {
     const FACTORS: [f64; 4] = [14.4, 6.0, 3.0, 1.0];
     const BUDGETS: [f64; 6] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05];
     let is_close =
         |factor: f64| BUDGETS.iter().any(|budget| (factor * budget / threshold - 1.0).abs() < 1e-6);
-    FACTORS.into_iter().find(|factor| is_close(*factor))
+    FACTORS.into_iter().filter(|factor| is_close(*factor)).collect()
 }
 
 fn burn(limit: Limit<'_>) -> Burn<'_> {
     let window =
         tree::longest_window(limit.value).map(promql::millis).or_else(|| recorded_window(limit.value));
-    let factor = product(limit.bound).filter(|_| scale(limit.value).is_some()).map(|(factor, _)| factor);
-    Burn { limit, factor, window }
+    let scale = scale(limit.value);
+    let rate = match (product(limit.bound), scale) {
+        (Some((factor, budget)), Some(scale)) if budget < scale => {
+            Some(Rate { factor, budget: Some(budget / scale) })
+        }
+        // A share divided by the budget is the burn rate itself.
+        (None, Some(scale)) if ![60.0, 100.0, 1000.0].contains(&scale) && scale >= 5.0 => {
+            Some(Rate { factor: limit.threshold, budget: Some(1.0 / scale) })
+        }
+        (None, _) if is_recorded_rate(limit.value) && limit.threshold >= 1.0 => {
+            Some(Rate { factor: limit.threshold, budget: None })
+        }
+        _ => None,
+    };
+    let guesses = guesses(limit.threshold / scale.unwrap_or(1.0));
+    Burn { limit, rate, guesses, window }
+}
+
+/// Whether a recorded name says that it is a burn rate.
+fn is_recorded_rate(value: &Expr) -> bool {
+    let selector = tree::selector(value);
+    selector
+        .and_then(|selector| selector.name.as_deref())
+        .is_some_and(|name| name.replace('_', "").contains("burnrate"))
+}
+
+/// Whether the rule says that it is about a burn rate or a budget.
+fn is_named(rule: &RuleView) -> bool {
+    let words = rule.words();
+    words.contains("burn") || words.contains("budget")
 }
 
 /// What a share of events is multiplied by; `None` of anything else, whose threshold is no burn rate.
 fn scale(value: &Expr) -> Option<f64> {
+    // Of a share recorded for one service there is one element.
+    if let Expr::Aggregate(aggregate) = value
+        && let Some(scale) = scale(&aggregate.expr)
+    {
+        return Some(scale);
+    }
     let quotient = || Ratio::of(value).filter(|ratio| ratio.all.is_some()).map(|ratio| ratio.scale.abs());
-    share::of(value).map(|share| share.scale).or_else(quotient)
+    let with_fallbacks = || {
+        let (part, whole) = tree::quotient(tree::without_constants(value))?;
+        (counts(part) && counts(whole)).then(|| 1.0 / share::of_whole(1.0, value))
+    };
+    share::of(value).map(|share| share.scale).or_else(quotient).or_else(with_fallbacks)
 }
 
 /// The window at the end of a recorded name: `slo:burnrate1h`, `ratio_rate5m`.
@@ -86,16 +137,16 @@ fn recorded_window(expr: &Expr) -> Option<Duration> {
 }
 
 fn unreachable(expression: &Expression, report: &mut Report<'_>) {
-    for limit in tree::limits(&expression.expr).into_iter().filter(Limit::is_upper) {
-        let Some((factor, budget)) = product(limit.bound) else { continue };
-        let Some(scale) = scale(limit.value) else { continue };
-        if limit.threshold < scale {
+    for limit in tree::limits(&expression.full).into_iter().filter(Limit::is_upper) {
+        let Some(Rate { factor, budget: Some(budget) }) = burn(limit).rate else { continue };
+        if factor * budget < 1.0 - 1e-9 {
             continue;
         }
-        let most = scale / budget;
+        let most = 1.0 / budget;
         let summary = format!(
-            "a burn rate of {factor} on a budget of {budget} is a loss of {} %: more than everything cannot be lost",
-            round(factor * budget / scale * 100.0)
+            "a burn rate of {factor} on a budget of {} is a loss of {} %: more than everything cannot be lost",
+            significant(budget),
+            round(factor * budget * 100.0)
         );
         let fix = format!(
             "with this budget the burn rate is {} at most; choose a smaller factor over a longer window",
@@ -115,14 +166,31 @@ fn together(expr: &Expr) -> Vec<Limit<'_>> {
     }
 }
 
+/// Whether it asks for a number of events, which is no burn rate.
+fn is_traffic(limit: &Limit<'_>) -> bool {
+    counts(limit.value) && !tree::any(limit.value, |node| tree::quotient(node).is_some())
+}
+
+fn counts(expr: &Expr) -> bool {
+    tree::any(expr, |node| tree::range_call(node).is_some_and(|(f, _)| super::alerts::is_rate(f)))
+}
+
 fn one_window(rule: &RuleView, expression: &Expression, report: &mut Report<'_>) {
-    let is_named = rule.name.to_lowercase().contains("burn");
-    for alternative in tree::alternatives(&expression.expr) {
+    let is_named = is_named(rule);
+    for alternative in tree::alternatives(&expression.full) {
         let limits = together(alternative).into_iter().filter(Limit::is_upper);
-        let burns: Vec<Burn<'_>> = limits.map(burn).filter(|burn| burn.window.is_some()).collect();
+        let burns: Vec<Burn<'_>> = limits
+            .filter(|limit| !is_traffic(limit))
+            .map(burn)
+            .filter(|burn| burn.window.is_some())
+            .collect();
         let [only] = burns.as_slice() else { continue };
         let Some(window) = only.window.filter(|window| *window >= HOUR / 2) else { continue };
-        let is_burn = is_named || only.factor.is_some_and(|factor| factor >= 1.0);
+        // A burn rate below 1 loses no budget, and one number is a burn rate where the rule says so.
+        let is_burn = match only.rate {
+            Some(rate) => rate.factor >= 1.0,
+            None => is_named && (!only.guesses.is_empty() || rule.name.to_lowercase().contains("burn")),
+        };
         // What is spent of a whole period has no second window.
         if !is_burn || window >= 7 * DAY {
             continue;
@@ -139,79 +207,9 @@ fn one_window(rule: &RuleView, expression: &Expression, report: &mut Report<'_>)
     }
 }
 
-fn texts(rule: &RuleView, expression: &Expression, report: &mut Report<'_>) {
-    let limits = tree::limits(&expression.expr).into_iter().filter(Limit::is_upper);
-    let is_named = rule.name.to_lowercase().contains("burn");
-    let factor =
-        |burn: &Burn<'_>| burn.factor.or_else(|| guessed_factor(burn.limit.threshold).filter(|_| is_named));
-    let burns = limits.map(burn).filter_map(|burn| Some((factor(&burn)?, burn.window?)));
-    let Some((factor, window)) = burns.max_by_key(|(_, window)| *window) else { return };
-    for annotation in &rule.annotations {
-        let Some(claim) = claim(annotation) else { continue };
-        let spent = factor * window.as_secs_f64() / claim.period.as_secs_f64() * 100.0;
-        if (claim.percent - spent).abs() <= 0.05 * spent.max(claim.percent) {
-            continue;
-        }
-        let (shown, days) = (format_duration(window), claim.period.as_secs() / 86_400);
-        let summary = format!(
-            "the text says {} % of the budget; {factor} × {shown} is {} % of {days} days",
-            claim.percent,
-            round(spent)
-        );
-        let fix = format!(
-            "write {} %, or let the burn rate be {}",
-            round(spent),
-            round(factor * claim.percent / spent)
-        );
-        report.add(&lints::BURN_TEXT, annotation.within(claim.range), summary, fix);
-    }
-}
-
-/// A share of the budget that a text speaks of.
-struct Claim {
-    percent: f64,
-    period: Duration,
-    range: std::ops::Range<usize>,
-}
-
-/// The first number with a percent sign whose sentence speaks of a budget, after it or just before.
-fn claim(annotation: &Text) -> Option<Claim> {
-    let text = &annotation.text;
-    let lower = text.to_ascii_lowercase();
-    for (sign, _) in text.match_indices('%') {
-        let before = text[..sign].trim_end();
-        let start = before
-            .rfind(|c: char| !c.is_ascii_digit() && c != '.')
-            .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
-        let Ok(percent) = before[start..].parse::<f64>() else { continue };
-        let sentence = lower[sign..].split(". ").next().unwrap_or_default();
-        let near = sentence.char_indices().nth(60).map_or(sentence, |(end, _)| &sentence[..end]);
-        let earlier = lower[..start].rsplit(". ").next().unwrap_or_default();
-        let tail = earlier.char_indices().rev().nth(40).map_or(earlier, |(from, _)| &earlier[from..]);
-        // An objective stands beside its budget too.
-        let speaks = near.contains("budget") || tail.contains("budget") && percent < 90.0;
-        if speaks {
-            return Some(Claim { percent, period: period(&lower), range: start..sign + 1 });
-        }
-    }
-    None
-}
-
-/// The period that a text speaks of; 30 days where it does not.
-fn period(text: &str) -> Duration {
-    const PERIODS: &[(&str, u32)] = &[
-        ("week", 7),
-        ("7 day", 7),
-        ("7-day", 7),
-        ("7d", 7),
-        ("28 day", 28),
-        ("28-day", 28),
-        ("28d", 28),
-        ("quarter", 90),
-        ("90 day", 90),
-    ];
-    let found = PERIODS.iter().find(|(word, _)| text.contains(word));
-    DAY * found.map_or(30, |(_, days)| *days)
+/// Six digits of it.
+fn significant(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
 }
 
 fn round(value: f64) -> f64 {
@@ -227,26 +225,29 @@ fn latency_quantile(
 ) {
     let severity = rule.label("severity").unwrap_or_default().to_lowercase();
     let name = rule.name.to_lowercase();
-    let is_objective = severity == "slo" || name.contains("slo") || name.contains("objective");
-    let is_slow = name.contains("slow") && !name.replace("slow", "").contains("slo");
-    if !is_objective || is_slow {
-        return;
-    }
-    for limit in tree::limits(&expression.expr) {
-        if !tree::is_call(limit.value, OtherFunction::HistogramQuantile) {
+    let without_slow = name.replace("slow", "");
+    let has_label = rule.label("slo").or(rule.label("sli")).or(rule.label("objective")).is_some();
+    let is_objective =
+        severity == "slo" || without_slow.contains("slo") || name.contains("objective") || has_label;
+    for limit in tree::limits(&expression.full) {
+        let Some(quantile) = Quantile::of(limit.value) else { continue };
+        // Nobody asks for the quantile of weeks but for an objective.
+        let is_long =
+            tree::longest_window(quantile.buckets).is_some_and(|window| promql::millis(window) >= 7 * DAY);
+        if !is_objective && !is_long {
             continue;
         }
         let bucket = tree::selectors(limit.value).into_iter().find_map(|selector| selector.name.clone());
+        let bound = quantile.threshold(&limit);
         let bounds = bucket.as_ref().and_then(|bucket| context.metrics?.bounds(bucket));
         let needs = match bounds {
-            Some(bounds) if super::quantiles::is_bound(bounds, limit.threshold) => String::new(),
-            _ => format!("; the histogram needs a bucket at {}", limit.threshold),
+            Some(bounds) if super::quantiles::is_bound(bounds, bound) => String::new(),
+            _ => format!("; the histogram needs a bucket at {bound}"),
         };
         let summary = "an objective is a share of requests, and a quantile is not: it is interpolated, and it cannot be added up over 30 days";
         let bucket = bucket.as_deref().unwrap_or("x_bucket");
         let fix = format!(
-            "compare the share within the bound: `sum(rate({bucket}{{le=\"{}\"}}[5m])) / sum(rate({}_count[5m])) < 0.99`{needs}",
-            limit.threshold,
+            "compare the share within the bound: `sum(rate({bucket}{{le=\"{bound}\"}}[5m])) / sum(rate({}_count[5m])) < 0.99`{needs}",
             bucket.trim_end_matches("_bucket")
         );
         report.add(&lints::LATENCY_QUANTILE, expression.place(limit.node), summary, fix);

@@ -13,8 +13,10 @@ pub struct Metrics {
 struct Family {
     kind: FamilyType,
     labels: BTreeSet<String>,
+    /// The first value seen of each label, and the labels with more than one.
+    first: BTreeMap<String, String>,
+    varying: BTreeSet<String>,
     bounds: Vec<f64>,
-    series: usize,
 }
 
 impl Metrics {
@@ -31,8 +33,13 @@ impl Metrics {
     fn sample(&mut self, sample: &Sample<'_>) {
         let family = self.families.entry(sample.name.to_string()).or_default();
         family.kind = sample.family;
-        family.series += 1;
-        family.labels.extend(sample.labels.iter().map(|(name, _)| name.to_string()));
+        for (name, value) in &sample.labels {
+            family.labels.insert(name.to_string());
+            let first = family.first.entry(name.to_string()).or_insert_with(|| value.to_string());
+            if *first != **value {
+                family.varying.insert(name.to_string());
+            }
+        }
         if sample.name.ends_with("_bucket")
             && let Ok(bound) = sample.label("le").parse::<f64>()
             && bound.is_finite()
@@ -59,9 +66,9 @@ impl Metrics {
         (!family.bounds.is_empty()).then_some(family.bounds.as_slice())
     }
 
-    /// How many series a metric had.
-    pub(super) fn series(&self, name: &str) -> usize {
-        self.families.get(name).map_or(0, |family| family.series)
+    /// Whether a label of a metric had several values.
+    pub(super) fn varies(&self, name: &str, label: &str) -> bool {
+        self.families.get(name).is_some_and(|family| family.varying.contains(label))
     }
 }
 
@@ -100,7 +107,10 @@ pub(super) fn kind_of(name: &str, metrics: Option<&Metrics>) -> Option<Known> {
     if name.contains(':') {
         return None;
     }
-    if ["_total", "_bucket"].iter().any(|end| name.ends_with(end)) {
+    // What there is of something is called a total, too.
+    let is_amount = |counted: &str| AMOUNTS.contains(&counted.rsplit('_').next().unwrap_or_default());
+    let is_total = name.strip_suffix("_total").is_some_and(|counted| !is_amount(counted));
+    if is_total || name.ends_with("_bucket") {
         return Some(Known { kind: SeriesKind::Counter, from: BY_NAME });
     }
     let is_gauge = GAUGE_ENDS.iter().any(|end| name.ends_with(end));
@@ -109,6 +119,33 @@ pub(super) fn kind_of(name: &str, metrics: Option<&Metrics>) -> Option<Known> {
 
 /// What a kind is known from that only the name gives away.
 pub(super) const BY_NAME: &str = "by its name";
+
+/// Words before `_total` in names of what there is, not of what has been counted.
+const AMOUNTS: &[&str] = &[
+    "capacity",
+    "cores",
+    "cpus",
+    "devices",
+    "disk",
+    "hosts",
+    "inodes",
+    "instances",
+    "members",
+    "memory",
+    "nodes",
+    "partitions",
+    "peers",
+    "pods",
+    "quota",
+    "replicas",
+    "shards",
+    "slots",
+    "space",
+    "swap",
+    "threads",
+    "volumes",
+    "workers",
+];
 
 /// Ends of names that only gauges have. `_seconds` and `_bytes` are not among them: old exporters count in both.
 const GAUGE_ENDS: &[&str] = &[
@@ -185,7 +222,7 @@ const DOCUMENTED_LABELS: &[(&str, &str)] =
 /// The labels that a metric is known to have, from the targets or its documentation.
 pub(super) fn known_labels(name: &str, metrics: Option<&Metrics>) -> BTreeSet<String> {
     let exported = metrics.and_then(|metrics| metrics.labels(name)).cloned();
-    let documented = DOCUMENTED_LABELS.iter().filter(|(metric, _)| *metric == name);
+    let documented = DOCUMENTED_LABELS.iter().filter(|(metric, _)| name.ends_with(metric));
     exported.unwrap_or_else(|| documented.map(|(_, label)| (*label).to_owned()).collect())
 }
 

@@ -8,6 +8,10 @@ use crate::promql::ratio::Ratio;
 const KEEPS_SHARES: [AggregateOperator; 4] =
     [AggregateOperator::Sum, AggregateOperator::Avg, AggregateOperator::Min, AggregateOperator::Max];
 
+/// What makes of shares one that none of them is above.
+const STAYS_BELOW: [AggregateOperator; 3] =
+    [AggregateOperator::Avg, AggregateOperator::Min, AggregateOperator::Max];
+
 /// A part of a whole, times a factor.
 pub(super) struct Share {
     /// 1, or 100 where it is in percent.
@@ -18,7 +22,11 @@ pub(super) struct Share {
 
 /// The share that an expression is; `None` if it is not known to be one.
 pub(super) fn of(expr: &Expr) -> Option<Share> {
-    by_counts(expr).or_else(|| recorded(expr))
+    let of_shares = || match expr {
+        Expr::Aggregate(aggregate) if STAYS_BELOW.contains(&aggregate.op) => by_counts(&aggregate.expr),
+        _ => None,
+    };
+    by_counts(expr).or_else(of_shares).or_else(|| recorded(expr))
 }
 
 fn by_counts(expr: &Expr) -> Option<Share> {

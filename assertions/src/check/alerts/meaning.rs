@@ -1,51 +1,22 @@
 //! Conditions that can hold and end, and mean something else than the alert tells.
 
-use super::{Alert, is_rate, subtracts};
+use super::{Alert, is_rate};
 use crate::check::lints::{self, Level};
-use crate::check::{Report, promql, tree};
-use crate::promql::ast::{Comparison, Expr, MatchOp, Selector};
+use crate::check::rules::{Expression, RuleView};
+use crate::check::{Report, tree};
+use crate::promql::ast::{AggregateOperator, Comparison, Expr, MatchOp, Matcher, Selector};
 use crate::promql::function::{Function, RangeFunction};
 use scenarios::units::format_duration;
-use std::time::Duration;
 
 impl Alert<'_> {
-    /// A share of failures that a single one can make 100 %.
-    pub(super) fn minimum_traffic(&self, report: &mut Report<'_>) -> Option<()> {
-        let (part, whole) = tree::quotient(self.core())?;
-        let counts =
-            |side: &Expr| tree::any(side, |node| tree::range_call(node).is_some_and(|(f, _)| is_rate(f)));
-        let window = tree::longest_window(whole).map(promql::millis)?;
-        // A limit on the traffic itself stands beside it.
-        let guarded = tree::limits(&self.expression.expr).iter().any(|limit| {
-            limit.is_upper()
-                && tree::quotient(tree::without_constants(limit.value)).is_none()
-                && counts(limit.value)
-        });
-        let is_latency = part_of_mean(part, whole);
-        if !self.limit.is_upper() || guarded || is_latency || !counts(part) || !counts(whole) {
-            return None;
-        }
-        // The share of budget that a month or an hour has lost is not made by one event.
-        if window >= Duration::from_secs(1800) || subtracts(self.limit.value) {
-            return None;
-        }
-        let is_traffic = self.names().iter().any(|name| TRAFFIC.iter().any(|word| name.contains(word)));
-        let is_failure = tree::selectors(part).into_iter().any(counts_failures);
-        // One event is in the window for less than the window.
-        let one_suffices = self.rule.hold <= window;
-        let level = if is_traffic && is_failure && one_suffices { Level::Warning } else { Level::Note };
-        let summary = "no minimum of traffic: at night a single failure among few events is a large share";
-        let fix = format!("ask for traffic too: `… and sum(rate(all[{}])) > 1`", format_duration(window));
-        report.add_as(level, &lints::MINIMUM_TRAFFIC, self.span(), summary, fix);
-        Some(())
-    }
-
     pub(super) fn mean(&self, report: &mut Report<'_>) -> Option<()> {
-        let (sum, count) = tree::quotient(self.core())?;
-        if !part_of_mean(sum, count) || !self.limit.is_upper() {
+        let sides = tree::quotient(behind(self.core()));
+        let is_mean =
+            sides.is_some_and(|(sum, count)| part_of_mean(sum, count)) || is_named_mean(self.core());
+        if !is_mean || !self.limit.is_upper() {
             return None;
         }
-        let is_time = self.names().iter().any(|name| name.contains("seconds") || name.contains("latency"));
+        let is_time = self.names().iter().any(|name| TIMES.iter().any(|word| name.contains(word)));
         let summary = "a mean hides the tail: it stays low while one request in a hundred takes a minute";
         let fix = "alert on a quantile, `histogram_quantile(0.99, sum by (le) (rate(x_bucket[5m])))`, or on the share of slow ones";
         let level = if is_time { Level::Warning } else { Level::Note };
@@ -55,13 +26,20 @@ impl Alert<'_> {
 
     /// A rate that each of many series must reach alone.
     pub(super) fn per_series(&self, report: &mut Report<'_>) -> Option<()> {
-        let (function, arguments) = tree::range_call(self.limit.value)?;
+        let (function, arguments) = tree::range_call(self.core())?;
         let (selector, _) = arguments.first().and_then(tree::range)?;
         let name = selector.name.as_deref()?;
         if !is_rate(function) || !self.limit.is_upper() || self.limit.threshold <= 0.0 {
             return None;
         }
-        let many = self.metrics.is_some_and(|metrics| metrics.series(name) > 1);
+        let is_pinned = |label: &str| {
+            let pins = |matcher: &Matcher| &*matcher.name == label && matches!(matcher.op, MatchOp::Equal(_));
+            selector.matchers.iter().any(pins)
+        };
+        let mut classes = CLASSES.iter().chain(PLACES);
+        let many = classes.any(|class| {
+            !is_pinned(class) && self.metrics.is_some_and(|metrics| metrics.varies(name, class))
+        });
         let is_class = |selector: &Selector| {
             selector.matchers.iter().any(|matcher| {
                 let many =
@@ -84,30 +62,6 @@ impl Alert<'_> {
         Some(())
     }
 
-    /// One state of several, to hold for a while: a change to the next one begins `for` again.
-    pub(super) fn state(&self, report: &mut Report<'_>) -> Option<()> {
-        let selector = match self.limit.value {
-            Expr::Aggregate(aggregate) => tree::selector(&aggregate.expr),
-            value => tree::selector(value),
-        }?;
-        let name = selector.name.as_deref()?;
-        let by_label =
-            selector.matchers.iter().any(|matcher| ["state", "status", "phase"].contains(&&*matcher.name));
-        let is_one = self.limit.op == Comparison::Equal && self.limit.threshold >= 1.0;
-        if !is_one || by_label || self.rule.hold.is_zero() || !name.ends_with("_state") {
-            return None;
-        }
-        let summary = format!(
-            "{name} has more states than {}: one that flaps to another begins `for: {}` again each time",
-            self.limit.threshold,
-            format_duration(self.rule.hold)
-        );
-        let fix =
-            format!("ask for everything that is not well: `max_over_time({name}[5m]) > 0`, or `{name} != 0`");
-        report.add(&lints::STATE_EQUALITY, self.span(), summary, fix);
-        Some(())
-    }
-
     /// How large something is, where the alert tells of how much of it is left.
     pub(super) fn size(&self, report: &mut Report<'_>) -> Option<()> {
         let selector = tree::selectors(self.limit.value).into_iter().next()?;
@@ -115,11 +69,13 @@ impl Alert<'_> {
         let is_size =
             ["_pool_size", "_size", "_max", "_capacity", "_limit"].iter().any(|end| name.ends_with(end));
         let words = self.rule.words();
-        let tells_of_rest = ["exhaust", "available", "free", "left", "remaining", "used up"]
-            .iter()
-            .any(|w| words.contains(w));
+        let tells_of_rest = REST.iter().any(|word| words.contains(word));
+        // Nobody watches whether a pool was made smaller.
+        let is_pool = name.ends_with("_pool_size");
         let is_alone = tree::selectors(self.limit.value).len() == 1;
-        if !is_size || !tells_of_rest || !is_alone || !self.limit.is_lower() {
+        let asks_for_few =
+            self.limit.is_lower() || self.limit.op == Comparison::Equal && self.limit.threshold == 0.0;
+        if !is_size || !tells_of_rest && !is_pool || !is_alone || !asks_for_few {
             return None;
         }
         let summary = format!(
@@ -131,41 +87,92 @@ impl Alert<'_> {
     }
 }
 
-/// Words in names of metrics that count what users do.
-const TRAFFIC: &[&str] = &[
-    "call",
-    "connection",
-    "generation",
-    "grpc",
-    "http",
-    "message",
-    "order",
-    "payment",
-    "request",
-    "rpc",
-    "webhook",
-];
+/// One state of several, to hold for a while: a change to the next one begins `for` again.
+pub(super) fn state(rule: &RuleView, expression: &Expression, report: &mut Report<'_>) {
+    for limit in tree::limits(&expression.full) {
+        let is_one = limit.op == Comparison::Equal && limit.threshold >= 1.0;
+        let Some(selector) = tree::selector(behind(limit.value)).filter(|_| is_one && !rule.hold.is_zero())
+        else {
+            continue;
+        };
+        let Some(name) = selector.name.as_deref() else { continue };
+        let by_label =
+            selector.matchers.iter().any(|matcher| ["state", "status", "phase"].contains(&&*matcher.name));
+        let is_state = name.ends_with("_state") || name.contains("breaker") && name.ends_with("_status");
+        if by_label || !is_state {
+            continue;
+        }
+        let summary = format!(
+            "{name} has more states than {}: one that flaps to another begins `for: {}` again each time",
+            limit.threshold,
+            format_duration(rule.hold)
+        );
+        let fix =
+            format!("ask for everything that is not well: `max_over_time({name}[5m]) > 0`, or `{name} != 0`");
+        report.add(&lints::STATE_EQUALITY, expression.place(limit.node), summary, fix);
+    }
+}
 
-/// Whether a selector chooses what went wrong, by the metric's name or by a label that classes events.
-fn counts_failures(selector: &Selector) -> bool {
-    let name = selector.name.as_deref().unwrap_or_default();
-    ["error", "fail", "lost", "reject", "drop", "timeout"].iter().any(|word| name.contains(word))
-        || selector
-            .matchers
-            .iter()
-            .any(|matcher| CLASSES.contains(&&*matcher.name) || &*matcher.name == "outcome")
+/// What is aggregated, over series or over time.
+pub(super) fn behind(expr: &Expr) -> &Expr {
+    use RangeFunction as R;
+    match expr {
+        Expr::Aggregate(aggregate) if aggregate.op != AggregateOperator::Count => behind(&aggregate.expr),
+        Expr::Subquery(subquery) => behind(&subquery.expr),
+        expr => match tree::range_call(expr) {
+            Some((
+                R::AvgOverTime | R::MinOverTime | R::MaxOverTime | R::SumOverTime | R::LastOverTime,
+                [window],
+            )) => behind(window),
+            _ => expr,
+        },
+    }
+}
+
+/// Words in names of metrics that are durations.
+const TIMES: &[&str] = &["seconds", "latency", "duration", "response_time", "_ms", "millis"];
+
+/// Words of a text that tells what is left of something.
+const REST: &[&str] =
+    &["exhaust", "available", "free", "left", "remaining", "running low", "running out", "used up"];
+
+/// Whether a metric is a mean by its name, and a duration.
+fn is_named_mean(expr: &Expr) -> bool {
+    let Some(name) = tree::selector(behind(expr)).and_then(|selector| selector.name.as_deref()) else {
+        return false;
+    };
+    let is_mean = name.split(['_', ':']).any(|word| ["avg", "average", "mean"].contains(&word));
+    is_mean && TIMES.iter().any(|word| name.contains(word))
 }
 
 /// Labels that split one stream of events.
-const CLASSES: &[&str] =
-    &["code", "status", "status_code", "method", "path", "reason", "result", "error_type", "type"];
+pub(super) const CLASSES: &[&str] = &[
+    "class",
+    "code",
+    "error_type",
+    "grpc_code",
+    "http_status",
+    "method",
+    "outcome",
+    "path",
+    "reason",
+    "response_code",
+    "result",
+    "status",
+    "status_class",
+    "status_code",
+    "type",
+];
+
+/// Labels that say where in a service an event was.
+const PLACES: &[&str] = &["endpoint", "handler", "operation", "route", "uri", "url"];
 
 fn short(function: RangeFunction) -> &'static str {
     Function::Range(function).name().unwrap_or("rate")
 }
 
 /// Whether a quotient is a histogram's or summary's sum over its count.
-fn part_of_mean(sum: &Expr, count: &Expr) -> bool {
+pub(super) fn part_of_mean(sum: &Expr, count: &Expr) -> bool {
     let name = |expr: &Expr| tree::selectors(expr).first().and_then(|selector| selector.name.clone());
     match (name(sum), name(count)) {
         (Some(sum), Some(count)) => {
