@@ -2,17 +2,22 @@
 //!
 //! A rule over 30 days looks at 172,800 samples a series on every evaluation. So what a window needs
 //! (count, sum, what counter resets took away) is kept as running totals every 64 samples and
-//! subtracted, and a synthetic history is one straight line. It knows nothing of labels, queries or scrapes.
+//! subtracted, least and greatest values stand in a tree, and a synthetic history is one straight line. Times that are
+//! evenly spaced, as those of scrapes are, are not stored. It knows nothing of labels, queries or scrapes.
 
 use crate::time::Millis;
 
+mod extremes;
 mod run;
+mod times;
 mod totals;
 mod window;
+pub(crate) mod work;
 
+pub use times::Hint;
 pub use window::Window;
 
-use run::{Points, Run, first_not_before};
+use run::{Points, Raw, Run};
 use totals::Totals;
 
 /// The bits that mark "this series ended here", as Prometheus writes them; an ordinary NaN has others.
@@ -60,37 +65,6 @@ pub struct Series {
 struct Position {
     run: usize,
     index: usize,
-}
-
-/// Where the last window was found, in samples from the start of a run.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Hint {
-    /// The first sample in it.
-    first: usize,
-    /// One past the last.
-    end: usize,
-}
-
-impl Hint {
-    /// The ends of a window among the times of a series' only run.
-    fn ends(&mut self, times: &[i64], from: i64, until: i64) -> Option<(Position, Position)> {
-        // The first index whose time is not before `wanted`, if the one at hand is it.
-        let is_at = |index: usize, wanted: i64| {
-            let before = index
-                .checked_sub(1)
-                .is_none_or(|before| times.get(before).is_some_and(|time| *time < wanted));
-            before && times.get(index).is_none_or(|time| *time >= wanted)
-        };
-        if !is_at(self.first, from) {
-            self.first = first_not_before(times, from);
-        }
-        let beyond = until.saturating_add(1);
-        if !is_at(self.end, beyond) {
-            self.end = first_not_before(times, beyond);
-        }
-        let last = self.end.checked_sub(1)?;
-        Some((Position { run: 0, index: self.first }, Position { run: 0, index: last }))
-    }
 }
 
 impl Series {
@@ -167,7 +141,11 @@ impl Series {
     /// the same times.
     pub fn window_near(&self, from: Millis, until: Millis, hint: &mut Hint) -> Option<Window<'_>> {
         let (first, last) = match self.runs.as_slice() {
-            [Run { points: Points::Raw { times, .. }, .. }] => hint.ends(times, from.0, until.0)?,
+            [Run { points: Points::Raw(raw), .. }] => {
+                let (first, end) = hint.ends(&raw.times, from.0, until.0);
+                let last = end.checked_sub(1)?;
+                (Position { run: 0, index: first }, Position { run: 0, index: last })
+            }
             _ => (self.position_from(from.0)?, self.position_through(until.0)?),
         };
         (first <= last).then(|| Window::new(self, first, last))
@@ -200,15 +178,7 @@ impl Series {
 
     fn start_raw(&mut self, at: i64, value: f64, reset: bool) {
         let (before, entry_drop) = self.entering(value, reset);
-        let mut through = before;
-        through.add(value, entry_drop);
-        let points = Points::Raw {
-            times: vec![at],
-            values: vec![value],
-            blocks: vec![before],
-            extremes: vec![(value, value)],
-            through,
-        };
+        let points = Points::Raw(Raw::one(at, value, before, entry_drop));
         self.runs.push(Run { first_at: at, last_at: at, points, before, reset, entry_drop });
     }
 

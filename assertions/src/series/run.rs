@@ -1,12 +1,15 @@
 //! Consecutive samples kept the same way: a line, a list, or a marker.
 
+use super::extremes::Extremes;
+use super::times::Times;
 use super::totals::{Compensated, Totals};
+use super::work::look;
 use super::{Point, stale_marker};
 use crate::time::Millis;
 use std::cmp::Ordering;
 
 /// Samples between two stored totals.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// Consecutive samples kept the same way.
 #[derive(Debug, Clone)]
@@ -26,10 +29,67 @@ pub(super) struct Run {
 pub(super) enum Points {
     /// A straight line: sample i is `first + increment * i`, at `first_at + step * i`.
     Line { step: i64, count: usize, first: f64, increment: f64 },
-    /// Every sample; of each `BLOCK` the totals before it, and its least and greatest value; the totals through the last.
-    Raw { times: Vec<i64>, values: Vec<f64>, blocks: Vec<Totals>, extremes: Vec<(f64, f64)>, through: Totals },
+    /// Every sample.
+    Raw(Raw),
     /// A stale marker.
     Stale,
+}
+
+/// Every sample, and of each `BLOCK` what windows need of it.
+#[derive(Debug, Clone)]
+pub(super) struct Raw {
+    pub(super) times: Times,
+    values: Vec<f64>,
+    /// The totals before each block.
+    blocks: Vec<Totals>,
+    extremes: Extremes,
+    /// The totals through the last sample.
+    through: Totals,
+    /// No sample behind this index is a counter's reset, infinite or NaN.
+    unbroken_from: usize,
+}
+
+impl Raw {
+    /// One sample; `before` are the totals before it, `drop` what a reset just before it took away.
+    pub(super) fn one(at: i64, value: f64, before: Totals, drop: f64) -> Raw {
+        let mut through = before;
+        through.add(value, drop);
+        Raw {
+            times: Times::one(at),
+            values: vec![value],
+            blocks: vec![before],
+            extremes: Extremes::default(),
+            through,
+            unbroken_from: 0,
+        }
+    }
+
+    /// Takes one more sample. Refuses one that comes out of turn after many evenly spaced ones: it begins a run.
+    fn extend(&mut self, at: i64, value: f64) -> bool {
+        if !self.times.extend(at, BLOCK) {
+            return false;
+        }
+        let index = self.values.len();
+        if index.is_multiple_of(BLOCK) {
+            self.blocks.push(self.through);
+        }
+        let previous = self.values.last().copied().unwrap_or(value);
+        let drop = if value < previous { previous } else { 0.0 };
+        if drop != 0.0 || !value.is_finite() {
+            self.unbroken_from = index;
+        }
+        self.through.add(value, drop);
+        self.values.push(value);
+        self.extremes.extend(&self.values);
+        true
+    }
+
+    fn bytes(&self) -> usize {
+        self.times.bytes()
+            + self.values.capacity() * size_of::<f64>()
+            + self.blocks.capacity() * size_of::<Totals>()
+            + self.extremes.bytes()
+    }
 }
 
 impl Run {
@@ -37,7 +97,7 @@ impl Run {
     pub(super) fn len(&self) -> usize {
         match &self.points {
             Points::Line { count, .. } => *count,
-            Points::Raw { values, .. } => values.len(),
+            Points::Raw(raw) => raw.values.len(),
             Points::Stale => 0,
         }
     }
@@ -45,15 +105,16 @@ impl Run {
     pub(super) fn time(&self, index: usize) -> i64 {
         match &self.points {
             Points::Line { step, .. } => self.first_at + step * index as i64,
-            Points::Raw { times, .. } => times[index],
+            Points::Raw(raw) => raw.times.at(index),
             Points::Stale => self.first_at,
         }
     }
 
     pub(super) fn value(&self, index: usize) -> f64 {
+        look(1);
         match &self.points {
             Points::Line { first, increment, .. } => first + increment * index as f64,
-            Points::Raw { values, .. } => values[index],
+            Points::Raw(raw) => raw.values[index],
             Points::Stale => stale_marker(),
         }
     }
@@ -69,7 +130,7 @@ impl Run {
                 let whole = self.first_at + steps * step == from;
                 usize::try_from(steps + i64::from(!whole)).unwrap_or(*count).min(*count)
             }
-            Points::Raw { times, .. } => first_not_before(times, from),
+            Points::Raw(raw) => raw.times.first_not_before(from),
             Points::Stale => 0,
         }
     }
@@ -84,7 +145,7 @@ impl Run {
         }
         match &self.points {
             Points::Line { step, .. } => usize::try_from((until - self.first_at) / step).ok(),
-            Points::Raw { times, .. } => first_not_before(times, until + 1).checked_sub(1),
+            Points::Raw(raw) => raw.times.first_not_before(until + 1).checked_sub(1),
             Points::Stale => Some(0),
         }
     }
@@ -98,32 +159,13 @@ impl Run {
                 *count += usize::from(fits);
                 fits
             }
-            Points::Raw { .. } => {
-                self.extend_raw(at, value);
-                true
-            }
+            Points::Raw(raw) => raw.extend(at, value),
             Points::Stale => false,
         };
         if extended {
             self.last_at = at;
         }
         extended
-    }
-
-    pub(super) fn extend_raw(&mut self, at: i64, value: f64) {
-        if let Points::Raw { times, values, blocks, extremes, through } = &mut self.points {
-            match extremes.last_mut().filter(|_| !values.len().is_multiple_of(BLOCK)) {
-                Some((least, greatest)) => (*least, *greatest) = (least.min(value), greatest.max(value)),
-                None => {
-                    blocks.push(*through);
-                    extremes.push((value, value));
-                }
-            }
-            let previous = values.last().copied().unwrap_or(value);
-            through.add(value, if value < previous { previous } else { 0.0 });
-            times.push(at);
-            values.push(value);
-        }
     }
 
     /// Totals over all samples before `index`.
@@ -134,13 +176,11 @@ impl Run {
                 totals.add_line(index, *first, *increment, self.entry_drop);
                 totals
             }
-            Points::Raw { values, blocks, through, .. } => {
+            Points::Raw(raw) => {
                 let block = index / BLOCK;
-                let Some(start) = blocks.get(block) else { return *through };
+                let Some(start) = raw.blocks.get(block) else { return raw.through };
                 let mut totals = *start;
-                for (at, value) in values.iter().enumerate().take(index).skip(block * BLOCK) {
-                    totals.add(*value, self.drop_at(at));
-                }
+                (block * BLOCK..index).for_each(|at| totals.add(self.value(at), self.drop_at(at)));
                 totals
             }
             Points::Stale => self.before,
@@ -150,7 +190,7 @@ impl Run {
     /// Totals before the block of sample `index`, and through the end of that block.
     pub(super) fn around(&self, index: usize) -> (&Totals, &Totals) {
         match &self.points {
-            Points::Raw { blocks, through, .. } => {
+            Points::Raw(Raw { blocks, through, .. }) => {
                 let block = index / BLOCK;
                 (blocks.get(block).unwrap_or(through), blocks.get(block + 1).unwrap_or(through))
             }
@@ -164,8 +204,8 @@ impl Run {
         let (start, end) = self.around(index);
         let mut drops = start.drops;
         match &self.points {
-            Points::Raw { .. } if start.drops == end.drops => {}
-            Points::Raw { .. } => {
+            Points::Raw(_) if start.drops == end.drops => {}
+            Points::Raw(_) => {
                 let walked = index / BLOCK * BLOCK..=index;
                 walked
                     .map(|at| self.drop_at(at))
@@ -185,37 +225,37 @@ impl Run {
         totals
     }
 
+    /// Whether no sample behind `index` is a counter's reset, infinite or NaN.
+    pub(super) fn is_unbroken_from(&self, index: usize) -> bool {
+        match &self.points {
+            Points::Raw(raw) => index >= raw.unbroken_from,
+            Points::Line { .. } => true,
+            Points::Stale => false,
+        }
+    }
+
     /// What a counter reset just before sample `index` took away; 0 if there was none.
     pub(super) fn drop_at(&self, index: usize) -> f64 {
         match &self.points {
             _ if index == 0 => self.entry_drop,
-            Points::Raw { values, .. } => match values[index].partial_cmp(&values[index - 1]) {
-                Some(Ordering::Less) => values[index - 1],
-                _ => 0.0,
-            },
+            Points::Raw(Raw { values, .. }) => {
+                look(1);
+                match values[index].partial_cmp(&values[index - 1]) {
+                    Some(Ordering::Less) => values[index - 1],
+                    _ => 0.0,
+                }
+            }
             Points::Line { .. } | Points::Stale => 0.0,
         }
     }
 
     /// The least and the greatest value from sample `first` through `last`; NaN only if there is nothing else.
     pub(super) fn extremes(&self, first: usize, last: usize) -> (f64, f64) {
-        let Points::Raw { values, extremes, .. } = &self.points else {
+        match &self.points {
+            Points::Raw(raw) => raw.extremes.between(&raw.values, first, last + 1),
             // A line does not fall.
-            return (self.value(first), self.value(last));
-        };
-        let widen =
-            |(least, greatest): (f64, f64), (a, b): (f64, f64)| (f64::min(least, a), f64::max(greatest, b));
-        let of_values = |from: usize, until: usize| {
-            values[from..until]
-                .iter()
-                .fold((f64::NAN, f64::NAN), |found, value| widen(found, (*value, *value)))
-        };
-        let (first_block, end_block) = (first.div_ceil(BLOCK), (last + 1) / BLOCK);
-        if first_block >= end_block {
-            return of_values(first, last + 1);
+            Points::Line { .. } | Points::Stale => (self.value(first), self.value(last)),
         }
-        let ends = widen(of_values(first, first_block * BLOCK), of_values(end_block * BLOCK, last + 1));
-        extremes[first_block..end_block].iter().fold(ends, |found, block| widen(found, *block))
     }
 
     pub(super) fn point(&self, index: usize) -> Point {
@@ -224,29 +264,9 @@ impl Run {
 
     pub(super) fn bytes(&self) -> usize {
         let points = match &self.points {
-            Points::Raw { times, values, blocks, extremes, .. } => {
-                times.capacity() * 8
-                    + values.capacity() * 8
-                    + blocks.capacity() * size_of::<Totals>()
-                    + extremes.capacity() * 16
-            }
+            Points::Raw(raw) => raw.bytes(),
             Points::Line { .. } | Points::Stale => 0,
         };
         points + size_of::<Run>()
     }
-}
-
-/// Index of the first time not before `wanted`. Scrapes are evenly spaced, so a guess nearly always hits.
-pub(super) fn first_not_before(times: &[i64], wanted: i64) -> usize {
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { return 0 };
-    if wanted > *first && wanted <= *last {
-        let share = (wanted - first) as f64 / (last - first) as f64;
-        let guess = (share * (times.len() - 1) as f64).ceil() as usize;
-        for index in guess.saturating_sub(1).max(1)..(guess + 2).min(times.len()) {
-            if times[index - 1] < wanted && wanted <= times[index] {
-                return index;
-            }
-        }
-    }
-    times.partition_point(|time| *time < wanted)
 }

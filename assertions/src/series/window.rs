@@ -77,11 +77,14 @@ impl<'a> Window<'a> {
     ///
     /// A reset is a value below the one before it, or one marked as such.
     pub fn increase(&self) -> f64 {
+        let runs = &self.series.runs;
+        let (first_run, last_run) = (&runs[self.first.run], &runs[self.last.run]);
+        if self.first.run == self.last.run && first_run.is_unbroken_from(self.first.index) {
+            return last_run.value(self.last.index) - first_run.value(self.first.index);
+        }
         if self.count() <= WALK_MAX {
             return self.walked_increase();
         }
-        let runs = &self.series.runs;
-        let (first_run, last_run) = (&runs[self.first.run], &runs[self.last.run]);
         let (before, _) = first_run.around(self.first.index);
         let (_, through) = last_run.around(self.last.index);
         if before.odd != through.odd {

@@ -125,3 +125,59 @@ fn matching_errors_are_told() {
     assert!(matches!(error("label_replace(x, \"b\", \"\", \"\", \"\")"), EvalError::DuplicateLabels(_)));
     assert!(matches!(error("count_over_time(x[100y:1ms])"), EvalError::TooManySteps(_)));
 }
+
+/// A series of one sample a minute, on the minute or up to 7 s late.
+fn long_series(samples: usize, is_even: bool, value: impl Fn(usize) -> f64) -> Store {
+    let mut store = Store::new();
+    let id = store.series_id(&notation::labels("x{a=\"b\"}").unwrap());
+    for index in 0..samples {
+        let late = if is_even { 0 } else { index as i64 * 7919 % 7000 };
+        store.samples_mut(id).push(Millis(index as i64 * 60_000 + late), value(index)).unwrap();
+    }
+    store
+}
+
+/// A rule over 30 days sees 172,800 samples of each series at every step: what walks over them is right, and of no use. Samples
+/// that are looked at are counted instead of timed, so that this holds on every machine.
+#[test]
+fn what_a_step_looks_at_grows_with_the_logarithm_of_its_window() {
+    let steady = |index: usize| index as f64;
+    let with_resets = |index: usize| (index % 5_003) as f64;
+    let up_and_down = |index: usize| (index * 7919 % 101) as f64;
+    let functions = [
+        "rate",
+        "increase",
+        "delta",
+        "irate",
+        "idelta",
+        "sum_over_time",
+        "avg_over_time",
+        "count_over_time",
+        "min_over_time",
+        "max_over_time",
+        "last_over_time",
+        "present_over_time",
+    ];
+    for exponent in [8, 12, 16] {
+        let window = 1_usize << exponent;
+        for value in [steady as fn(usize) -> f64, with_resets, up_and_down] {
+            for is_even in [true, false] {
+                let store = long_series(window + 200, is_even, value);
+                for function in functions {
+                    let query =
+                        format!("sum({function}(x[{window}m])) + ignoring(a) {function}(x[{window}m])");
+                    let looked_at = (window..window + 200).step_by(33).map(|minute| {
+                        crate::series::work::looked_at(|| {
+                            let found = elements(&store, Dialect::V2, &query, minute as i64 * 60_000 + 8_000);
+                            assert_eq!(found.unwrap().len(), 1, "{query}");
+                        })
+                    });
+                    let most = looked_at.max().unwrap();
+                    // Twice: walked up to 96, or both ends in their blocks of 64 by three looks; two ends a level of a tree.
+                    let bound = 2 * (6 * 64 + 22 * exponent);
+                    assert!(most <= bound, "{query} looked at {most} samples, more than {bound}");
+                }
+            }
+        }
+    }
+}
