@@ -11,9 +11,19 @@ impl Labels {
     pub fn from_pairs<N: Into<Arc<str>>, V: Into<Arc<str>>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Labels {
-        let sorted: std::collections::BTreeMap<Arc<str>, Arc<str>> =
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> =
             pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Labels(sorted.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        // Stable: of a repeated name the last one stays behind the others, and takes their place.
+        pairs.sort_by(|left, right| left.0.cmp(&right.0));
+        pairs.dedup_by(|later, earlier| {
+            let is_repeated = later.0 == earlier.0;
+            if is_repeated {
+                std::mem::swap(later, earlier);
+            }
+            is_repeated
+        });
+        pairs.retain(|(_, value)| !value.is_empty());
+        Labels(pairs.into())
     }
 
     /// The value of `name`; an absent label is the empty string, as Prometheus and Alertmanager have it.
@@ -32,14 +42,22 @@ impl Labels {
     /// The pairs whose name `keep` wants.
     #[must_use]
     pub fn filter(&self, mut keep: impl FnMut(&str) -> bool) -> Labels {
-        Labels(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+        // Mostly nothing is taken away, or everything: then nothing is copied.
+        let Some(taken) = self.0.iter().position(|(name, _)| !keep(name)) else { return self.clone() };
+        let (before, after) = (&self.0[..taken], &self.0[taken + 1..]);
+        let kept: Vec<_> =
+            before.iter().chain(after.iter().filter(|(name, _)| keep(name))).cloned().collect();
+        if kept.is_empty() { Labels::default() } else { Labels(kept.into()) }
     }
 
     /// The same set with `name` set to `value`; an empty value removes it.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Labels {
-        let others = self.0.iter().filter(|(n, _)| **n != *name).cloned();
-        Labels::from_pairs(others.chain([(Arc::from(name), Arc::from(value))]))
+        let at = self.0.partition_point(|(before, _)| **before < *name);
+        let is_there = self.0.get(at).is_some_and(|(found, _)| **found == *name);
+        let (before, after) = (&self.0[..at], &self.0[at + usize::from(is_there)..]);
+        let own = (!value.is_empty()).then(|| (Arc::from(name), Arc::from(value)));
+        Labels(before.iter().cloned().chain(own).chain(after.iter().cloned()).collect())
     }
 
     /// Number of labels.
@@ -62,5 +80,53 @@ impl std::fmt::Display for Labels {
             write!(f, "{separator}{name}={value:?}")?;
         }
         f.write_str("}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(pairs: &[(&str, &str)]) -> String {
+        Labels::from_pairs(pairs.iter().copied()).to_string()
+    }
+
+    #[test]
+    fn labels_are_sorted_and_of_a_repeated_name_the_last_counts() {
+        assert_eq!(
+            shown(&[("b", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("b", "5")]),
+            r#"{a="2", b="5", c="4"}"#
+        );
+        assert_eq!(shown(&[("a", "1"), ("a", "")]), "{}");
+        assert_eq!(shown(&[("a", ""), ("a", "1")]), r#"{a="1"}"#);
+    }
+
+    #[test]
+    fn a_label_is_added_changed_and_taken_away() {
+        let labels = Labels::from_pairs([("b", "1"), ("d", "2")]);
+        for (name, expected) in [
+            ("a", r#"{a="x", b="1", d="2"}"#),
+            ("b", r#"{b="x", d="2"}"#),
+            ("c", r#"{b="1", c="x", d="2"}"#),
+            ("e", r#"{b="1", d="2", e="x"}"#),
+        ] {
+            assert_eq!(labels.with(name, "x").to_string(), expected);
+        }
+        assert_eq!(labels.with("d", "").to_string(), r#"{b="1"}"#);
+        assert_eq!(labels.with("c", ""), labels);
+    }
+
+    #[test]
+    fn labels_are_filtered() {
+        let labels = Labels::from_pairs([("a", "1"), ("b", "2"), ("c", "3")]);
+        for (kept, expected) in [
+            ("abc", r#"{a="1", b="2", c="3"}"#),
+            ("bc", r#"{b="2", c="3"}"#),
+            ("ac", r#"{a="1", c="3"}"#),
+            ("ab", r#"{a="1", b="2"}"#),
+            ("", "{}"),
+        ] {
+            assert_eq!(labels.filter(|name| kept.contains(name)).to_string(), expected);
+        }
     }
 }

@@ -149,6 +149,9 @@ fn matched(
     // From here on `one` is the side of which each element is unique in its group.
     let many_is_right = matches!(binary.matching.cardinality, Cardinality::OneToMany(_));
     let (many, one) = if many_is_right { (right, left) } else { (left, right) };
+    if let ([element], [partner]) = (many.as_slice(), one.as_slice()) {
+        return Ok(matched_pair(query, binary, element, partner).into_iter().collect());
+    }
     let partners = unique(&binary.matching, &one, if many_is_right { "left" } else { "right" })?;
     let mut taken: FxHashSet<Labels> = FxHashSet::default();
     let mut result = Vec::new();
@@ -181,6 +184,16 @@ fn matched(
         reject_duplicates(&result)?;
     }
     Ok(result)
+}
+
+/// What two elements become that are alone on their sides, as two sums are: there is nothing to look up, and nothing can be twice.
+fn matched_pair(query: &Query<'_>, binary: &Binary, many: &Element, one: &Element) -> Option<Element> {
+    if signature(&binary.matching, &many.labels) != signature(&binary.matching, &one.labels) {
+        return None;
+    }
+    let many_is_right = matches!(binary.matching.cardinality, Cardinality::OneToMany(_));
+    let (left, right) = if many_is_right { (one.value, many.value) } else { (many.value, one.value) };
+    pair(binary, left, right, left).map(|value| joined(query, binary, many, one, value))
 }
 
 /// The elements of a side by signature. Errors: two have the same.
