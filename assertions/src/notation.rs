@@ -4,13 +4,14 @@
 
 use crate::labels::Labels;
 use crate::promql::ast::{Dialect, Expr, MatchOp};
+use crate::promql::literal;
 use crate::promql::parse::{ParseOptions, parse};
 use crate::series::stale_marker;
 use crate::store::METRIC_NAME;
 use std::ops::Range;
 
 /// Most points one series may have.
-const POINTS_MAX: usize = 2_000_000;
+pub(crate) const POINTS_MAX: usize = 2_000_000;
 
 /// A point: a value (perhaps the stale marker), or `None` for a missing sample.
 pub type NotedPoint = Option<f64>;
@@ -79,19 +80,21 @@ pub fn place(text: &str, error: &NotationError) -> Option<Range<usize>> {
 fn add(word: &str, points: &mut Vec<NotedPoint>) -> Result<(), NotationError> {
     let wrong = || NotationError::Point(word.to_string());
     let (what, times) = match word.rsplit_once('x') {
-        Some((what, times)) => (what, Some(times.parse::<usize>().map_err(|_| wrong())?)),
+        Some((what, times)) => (what, Some(count(times).ok_or_else(wrong)?)),
         None => (word, None),
     };
-    let times = match times {
-        Some(times) if times > POINTS_MAX => return Err(NotationError::TooMany),
-        times => times,
-    };
+    if times.is_some_and(|times| times > POINTS_MAX) {
+        return Err(NotationError::TooMany);
+    }
+    // To Prometheus `stalex3`, `NaNx3` and `1+Infx3` end with a word that it does not know.
+    if times.is_some() && what.ends_with(|c: char| c.is_ascii_alphabetic()) {
+        return Err(wrong());
+    }
     match what {
         "_" => points.extend(std::iter::repeat_n(None, times.unwrap_or(1))),
-        // Unlike a value, a marker repeated n times is n points.
-        "stale" => points.extend(std::iter::repeat_n(Some(stale_marker()), times.unwrap_or(1))),
+        "stale" => points.push(Some(stale_marker())),
         _ => {
-            let (first, increment) = value_and_increment(what).ok_or_else(wrong)?;
+            let (first, increment) = value_and_increment(what, times.is_some()).ok_or_else(wrong)?;
             // By repeated addition, as Prometheus reads it: the last digits of a long sequence depend on it.
             let values = std::iter::successors(Some(first), |value| Some(value + increment));
             points.extend(values.take(times.unwrap_or(0) + 1).map(Some));
@@ -100,24 +103,34 @@ fn add(word: &str, points: &mut Vec<NotedPoint>) -> Result<(), NotationError> {
     Ok(())
 }
 
-/// `3`, `3+2`, `3-2`; the sign of an exponent is not an increment's.
-fn value_and_increment(text: &str) -> Option<(f64, f64)> {
+fn count(text: &str) -> Option<usize> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// `3`, and if it is repeated `3+2`, `3-2`; the sign of an exponent is not an increment's.
+fn value_and_increment(text: &str, is_repeated: bool) -> Option<(f64, f64)> {
     if let Some(value) = number(text) {
         return Some((value, 0.0));
     }
-    let signs = text.char_indices().skip(1).filter(|(_, c)| matches!(c, '+' | '-'));
-    let found: Vec<(f64, f64)> =
-        signs.filter_map(|(at, _)| Some((number(&text[..at])?, number(&text[at..])?))).collect();
-    found.first().copied()
+    let signs = text.char_indices().skip(1).filter(|(_, c)| is_repeated && matches!(c, '+' | '-'));
+    let mut found = signs.filter_map(|(at, _)| Some((number(&text[..at])?, number(&text[at..])?)));
+    found.next()
 }
 
+/// A number as Prometheus reads it in a series: perhaps signed, octal with a leading zero, and not hexadecimal, because `0x3`
+/// is a zero repeated.
 fn number(text: &str) -> Option<f64> {
-    let bare = text.trim_start_matches(['+', '-']);
-    if bare.starts_with("0x") || bare.starts_with("0X") {
-        let magnitude = i64::from_str_radix(&bare[2..], 16).ok()? as f64;
-        return Some(if text.starts_with('-') { -magnitude } else { magnitude });
+    let (sign, bare) = match text.strip_prefix('-') {
+        Some(bare) => (-1.0, bare),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let is_word = bare.eq_ignore_ascii_case("inf") || bare.eq_ignore_ascii_case("nan");
+    let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let is_number = begins(bare) || bare.strip_prefix('.').is_some_and(begins);
+    if !is_word && (!is_number || bare.contains(['_', 'x', 'X'])) {
+        return None;
     }
-    text.parse().ok()
+    literal::number(bare).map(|magnitude| sign * magnitude)
 }
 
 #[cfg(test)]
@@ -139,11 +152,21 @@ mod tests {
         check("Inf -Inf 0x0", &[f64::INFINITY, f64::NEG_INFINITY, 0.0]);
         assert_eq!(points("_ _x2 1").unwrap(), [None, None, None, Some(1.0)]);
         assert!(crate::series::is_stale(points("stale").unwrap()[0].unwrap()));
+        check("0x2", &[0.0, 0.0, 0.0]);
+        check(
+            "010 08 +5 .5 5. 1e2x1 -Inf+1x1",
+            &[8.0, 8.0, 5.0, 0.5, 5.0, 100.0, 100.0, f64::NEG_INFINITY, f64::NEG_INFINITY],
+        );
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["a", "1+", "1x", "1xx", "{{count:1}}", "1x99999999999999999999"] {
+        let of_promtool = [
+            "0x10x2", "1+2", "1x+5", "stalex3", "Infx3", "infinity", "1_000", "0b11", "--5", "1--2x2",
+            "1+infx2", "0o7", "1X2",
+        ];
+        let others = ["a", "1+", "1x", "1xx", "{{count:1}}", "1x99999999999999999999", "1e999", "-", "."];
+        for text in of_promtool.into_iter().chain(others) {
             assert!(points(text).is_err(), "{text}");
         }
         for text in ["a b", "{a=~\"x\"}", "", "rate(x[5m])"] {

@@ -18,7 +18,7 @@ mod extrapolate;
 mod instant_functions;
 mod label_functions;
 mod lex;
-mod literal;
+pub(crate) mod literal;
 mod print;
 mod quantile;
 mod range_functions;

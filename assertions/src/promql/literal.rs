@@ -6,7 +6,7 @@ use crate::duration::{MILLIS_MAX, UNITS};
 pub(super) use crate::duration::{DurationFlaw, millis as duration};
 
 /// The value of a number: decimal, `0x` hexadecimal, or octal with a leading zero. `None`: no such number.
-pub(super) fn number(text: &str) -> Option<f64> {
+pub(crate) fn number(text: &str) -> Option<f64> {
     let bare = without_underscores(text)?;
     let lower = bare.to_ascii_lowercase();
     match lower.as_str() {

@@ -1,6 +1,7 @@
 //! The small parts of a script's lines: durations, strings, and points with native histograms among them.
 
 use crate::duration;
+use crate::notation::POINTS_MAX;
 
 /// `5m`, `1m30s`, `10` (seconds), `-1m`, in ms.
 pub(super) fn millis(text: &str) -> Option<i64> {
@@ -38,7 +39,7 @@ pub(super) fn split_series(line: &str) -> (&str, &str) {
 /// The points without native histograms, each of those a stale marker, and whether there were any.
 ///
 /// A marker ends what came before it, as a histogram does, and no function counts it, as few count a histogram.
-/// `{{sum:1}}+{{sum:1}}x3 5` becomes ` stalex4 5`. Of text that is no histogram's everything stays.
+/// `{{sum:1}}+{{sum:1}}x2 5` becomes `stale stale stale 5`. Of text that is no histogram's everything stays.
 pub(super) fn without_histograms(points: &str) -> (String, bool) {
     let mut text = String::with_capacity(points.len());
     let mut rest = points;
@@ -47,12 +48,13 @@ pub(super) fn without_histograms(points: &str) -> (String, bool) {
         text.push_str(&rest[..open]);
         let Some(end) = end_of_histogram(&rest[open..]) else { break };
         let word = &rest[open..open + end];
-        // n times a value is n + 1 points, n times a marker n.
+        // Repeated n times it is n + 1 points. More than any series may have are refused later.
         let times = word
             .rsplit_once("}}x")
             .and_then(|(_, times)| times.parse::<usize>().ok())
-            .map_or(1, |n| n.saturating_add(1));
-        text.push_str(&format!(" stalex{times} "));
+            .map_or(1, |n| n.saturating_add(1).min(POINTS_MAX + 1));
+        text.push(' ');
+        text.push_str(&"stale ".repeat(times));
         rest = &rest[open + end..];
         found = true;
     }

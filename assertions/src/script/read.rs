@@ -196,10 +196,14 @@ fn element(text: &str) -> Read<((Labels, Vec<NotedPoint>), bool)> {
     }
 }
 
-/// A number that stands alone on its line.
+/// A number that stands alone on its line; it may be hexadecimal.
 fn number(text: &str) -> Option<f64> {
-    match notation::points(text).ok()?.as_slice() {
-        [Some(value)] if !text.contains(char::is_whitespace) => Some(*value),
+    match parse(text, ParseOptions { dialect: Dialect::V3, experimental: false }).ok()? {
+        Expr::Number(value, _) => Some(value),
+        Expr::Negate(inner, _) => match *inner {
+            Expr::Number(value, _) => Some(-value),
+            _ => None,
+        },
         _ => None,
     }
 }

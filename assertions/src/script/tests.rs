@@ -30,9 +30,9 @@ fn histograms_become_markers() {
             (expected, true)
         );
     };
-    check("{{sum:1 count:2}} 5", "stalex1 5");
-    check("1 {{sum:1 count:2}}x3", "1 stalex4");
-    check("{{sum:1}}+{{sum:1 buckets:[1 2]}}x2 7", "stalex3 7");
+    check("{{sum:1 count:2}} 5", "stale 5");
+    check("1 {{sum:1 count:2}}x3", "1 stale stale stale stale");
+    check("{{sum:1}}+{{sum:1 buckets:[1 2]}}x2 7", "stale stale stale 7");
     assert!(!without_histograms("1 2 3").1);
 }
 
