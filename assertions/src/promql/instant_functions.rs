@@ -166,24 +166,30 @@ fn sorted_by_label(
     Ok(elements)
 }
 
-/// Natural order: runs of digits compare as numbers.
+/// Natural order: run by run of digits and of anything else; two runs of digits compare as numbers, others as text.
 fn natural(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a, b);
-    while let (Some(x), Some(y)) = (a.chars().next(), b.chars().next()) {
-        if x.is_ascii_digit() && y.is_ascii_digit() {
-            let (number_a, rest_a) = a.split_at(a.find(|c: char| !c.is_ascii_digit()).unwrap_or(a.len()));
-            let (number_b, rest_b) = b.split_at(b.find(|c: char| !c.is_ascii_digit()).unwrap_or(b.len()));
-            let (plain_a, plain_b) = (number_a.trim_start_matches('0'), number_b.trim_start_matches('0'));
-            let ordering = plain_a.len().cmp(&plain_b.len()).then_with(|| plain_a.cmp(plain_b));
-            if ordering.is_ne() {
-                return ordering;
+    while !a.is_empty() && !b.is_empty() {
+        let (run_a, rest_a) = first_run(a);
+        let (run_b, rest_b) = first_run(b);
+        let are_numbers = run_a.as_bytes()[0].is_ascii_digit() && run_b.as_bytes()[0].is_ascii_digit();
+        let ordering = match are_numbers {
+            true => {
+                let (plain_a, plain_b) = (run_a.trim_start_matches('0'), run_b.trim_start_matches('0'));
+                plain_a.len().cmp(&plain_b.len()).then_with(|| plain_a.cmp(plain_b))
             }
-            (a, b) = (rest_a, rest_b);
-        } else if x == y {
-            (a, b) = (&a[x.len_utf8()..], &b[y.len_utf8()..]);
-        } else {
-            return x.cmp(&y);
+            false => run_a.cmp(run_b),
+        };
+        if ordering.is_ne() {
+            return ordering;
         }
+        (a, b) = (rest_a, rest_b);
     }
     a.len().cmp(&b.len())
+}
+
+/// The digits at the start of a text, or what stands before the first of them; and the rest.
+fn first_run(text: &str) -> (&str, &str) {
+    let is_digits = text.starts_with(|c: char| c.is_ascii_digit());
+    text.split_at(text.find(|c: char| c.is_ascii_digit() != is_digits).unwrap_or(text.len()))
 }

@@ -79,6 +79,12 @@ fn group_name(text: &str) -> (&str, &str) {
     }
 }
 
+/// What may stand in `[:alpha:]`.
+const POSIX_CLASSES: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
+];
+
 struct Translator<'p> {
     rest: &'p str,
     dialect: Dialect,
@@ -238,9 +244,13 @@ impl Translator<'_> {
     }
 
     fn member(&mut self, c: char) -> Step {
-        if self.rest.starts_with("[:") {
-            let end = self.rest.find(":]").ok_or("a class is not closed: `:]` is missing")?;
-            self.copy(end + 2);
+        // Without its end it is a bracket and a colon, as `[[:]]` is one of both and a bracket behind.
+        if let Some(length) = self.rest.strip_prefix("[:").and_then(|inner| inner.find(":]")) {
+            let name = &self.rest[2..2 + length];
+            if !POSIX_CLASSES.contains(&name.strip_prefix('^').unwrap_or(name)) {
+                return Err(format!("there is no class `[:{name}:]`"));
+            }
+            self.copy(2 + length + 2);
             return Ok(());
         }
         let kind = if c == '\\' { self.rest[1..].chars().next() } else { None };
@@ -356,6 +366,8 @@ mod tests {
         check("[]a]", &["]", "a"], &[""]);
         check("[^]a]", &["b"], &["]"]);
         check("[[:alpha:][:^space:]]", &["a", "1"], &[" "]);
+        check("[[:]]", &["[]", ":]"], &["[", ":"]);
+        check("[[:alpha]+", &["[:pa"], &["x"]);
         check("[--0]", &["-", ".", "/", "0"], &["1"]);
         check("[a-]", &["a", "-"], &["b"]);
         check(r"[\d\-x]", &["4", "-", "x"], &["d"]);
@@ -407,6 +419,9 @@ mod tests {
             r"\x4",
             r"\x{110000}",
             r"\p{Nope}",
+            "[[:nope:]]",
+            "[[:]:]]",
+            "[[:",
         ] {
             assert!(anchored(pattern, Dialect::V2).is_err(), "{pattern}");
         }
