@@ -3,6 +3,7 @@
 //! Start at [`parse::parse`] and [`eval::Query`]. What a tree selects is told by [`selection`]. Two dialects: ranges,
 //! look-back and subqueries are closed on the left in Prometheus 2 and open in 3, and some functions differ.
 
+pub mod annotation;
 pub mod ast;
 pub mod eval;
 pub mod function;

@@ -3,18 +3,20 @@
 //! [`Script::read`] reads one, [`Runner`] carries it out over a store of its own and holds every answer against what the
 //! script expects. The project's scripts lie in `assertions/tests/*.test`; the example `promqltest` runs any others.
 //!
-//! Not checked: the texts of `expect fail`, and whether there are annotations (`expect warn`, `expect info` and their
-//! opposites), because the evaluator makes none. What needs native histograms, start timestamps or experimental functions
-//! is skipped, with the reason ([`Skip`]); nothing else is.
+//! Values, warnings, infos and the texts of failures are judged. What needs native histograms, start timestamps or experimental
+//! functions is skipped, with the reason ([`Skip`]); nothing else is. Of a case that has native histograms beside its answer, the
+//! warnings and infos are about those: they are counted ([`Case::unchecked`]), not judged.
 
 use crate::labels::Labels;
 use crate::notation::NotedPoint;
 use crate::promql::ast::Dialect;
+use regex::Regex;
 
 mod compare;
 mod points;
 mod read;
 mod run;
+mod wording;
 
 pub use run::{Case, Outcome, Runner, Skip};
 
@@ -80,8 +82,39 @@ pub struct Eval {
     pub expected: Expected,
     /// Whether the elements must come in the order written.
     pub ordered: bool,
-    /// How many annotations (warnings, infos, or their absence) are asked for; none is checked.
-    pub annotations: usize,
+    /// The warnings wanted.
+    pub warnings: Wanted,
+    /// The infos wanted.
+    pub infos: Wanted,
+}
+
+/// What is wanted of the warnings of an answer, or of its infos; by default nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// There must be none.
+    pub none: bool,
+    /// There must be one of each, and no others, if any is named.
+    pub texts: Vec<Wording>,
+}
+
+/// What a text must be.
+#[derive(Debug, Clone)]
+pub enum Wording {
+    /// Any.
+    Any,
+    /// This.
+    Exactly(String),
+    /// One in which this is found.
+    Matching(Regex),
+}
+
+/// Why a query has no answer.
+#[derive(Debug, Clone)]
+struct ScriptFailure {
+    /// In our words.
+    text: String,
+    /// In Prometheus', where they are known.
+    in_prometheus: Option<String>,
 }
 
 /// When a query is asked.
@@ -107,8 +140,8 @@ pub struct Grid {
 /// The answer wanted.
 #[derive(Debug, Clone)]
 pub enum Expected {
-    /// No answer.
-    Failure,
+    /// No answer, for this reason.
+    Failure(Wording),
     /// One number.
     Scalar(f64),
     /// One string.

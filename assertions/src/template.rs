@@ -26,6 +26,7 @@ mod uses;
 mod value;
 
 pub use numbers::go_float;
+pub(crate) use numbers::significant;
 
 use tree::Tree;
 pub(crate) use uses::Uses;

@@ -68,6 +68,21 @@ fn a_wrong_expectation_fails() {
     check("eval range from 0 to 2m step 1m x{a=\"1\"}\n  x{a=\"1\"} 1 2 3 4", false);
     let ranged =
         "eval instant at 2m x{a=\"2\"}[3m]\n  expect range vector from 0 to 2m step 1m\n  x{a=\"2\"} 5";
+    let rate = "eval instant at 2m rate(x{a=\"1\"}[3m])\n  {a=\"1\"} 0.016666666666666666\n";
+    check(rate, true);
+    check(&format!("{rate}  expect info"), true);
+    check(&format!("{rate}  expect no_info"), false);
+    check(&format!("{rate}  expect warn"), false);
+    check(&format!("{rate}  expect info msg: PromQL info: another"), false);
+    check(&format!("{rate}  expect info regex: counter\n  expect info regex: gauge"), false);
+    let two = "eval instant at 2m quantile(2, x) - quantile(3, x)\n  {} NaN\n  expect warn regex: got 2";
+    check(two, false);
+    check(&format!("{two}\n  expect warn regex: got 3"), true);
+    check("eval instant at 2m x + on() x\n  expect fail msg: no", false);
+    check("eval instant at 2m x + on() x\n  expect fail regex: ^found duplicate series", true);
+    check("eval_fail instant at 2m x + on() x\n  expected_fail_message no", false);
+    check("eval_warn instant at 2m vector(1)\n  {} 1", false);
+    check("eval_info instant at 2m vector(1)\n  {} 1", false);
     check(&format!("{ranged} _ 7"), true);
     check(&format!("{ranged} 7"), false);
 }

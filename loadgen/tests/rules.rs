@@ -135,6 +135,19 @@ fn expressions_are_tried_on_saved_samples() {
 }
 
 #[test]
+fn what_is_odd_about_an_answer_is_told_beside_it() {
+    let place = Place::new("eval-odd", &[("x.om", "x 1 60\nx 3 120\nx_total 1 60\nx_total 3 120\n# EOF\n")]);
+    let info = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (1:10)";
+    let odd = ["eval", "--data", "x.om", "increase(x[1m])"];
+    assert_eq!(place.run(&odd), (0, "{} 2\n".into(), format!("{info}\n")));
+    let (code, stdout, stderr) = place.run(&[&odd[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, stderr.as_str(), &json["infos"]), (0, "", &serde_json::json!([info])));
+    assert_eq!(json["warnings"], serde_json::Value::Null);
+    assert_eq!(place.run(&["eval", "--data", "x.om", "increase(x_total[1m])"]).2, "");
+}
+
+#[test]
 fn what_cannot_be_tried_is_told_with_its_place() {
     let place = Place::new(
         "eval-bad",

@@ -7,6 +7,7 @@ use super::sums::{self, Kahan};
 use super::{quantile, range_functions};
 use crate::labels::Labels;
 use crate::store::METRIC_NAME;
+use crate::template::go_float;
 use crate::time::Millis;
 use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
@@ -28,12 +29,13 @@ pub(super) fn vector(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Ev
     let groups = grouped(&aggregate.grouping, elements);
     match aggregate.op {
         Op::Topk | Op::Bottomk => {
-            let k = count(parameter(query, aggregate, at)?)?;
+            let k = count(parameter(query, aggregate, at)?, query.settings.dialect)?;
             Ok(groups.into_iter().flat_map(|group| ends(group.members, k, aggregate.op)).collect())
         }
         Op::CountValues => count_values(query, aggregate, groups),
         Op::Quantile => {
             let q = parameter(query, aggregate, at)?;
+            query.annotate_quantile(q, aggregate.parameter.as_ref().unwrap_or(&aggregate.expr));
             Ok(reduced(groups, |values| quantile::quantile(q, values.to_vec())))
         }
         op => Ok(reduced(groups, |values| reduce(op, values, query.settings.dialect))),
@@ -46,7 +48,8 @@ fn all_in_one(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Evaluated
         && matches!(aggregate.op, Op::Sum | Op::Avg | Op::Min | Op::Max | Op::Count | Op::Group);
     let Expr::Call(call) = &aggregate.expr else { return Ok(None) };
     let Function::Range(function) = call.function else { return Ok(None) };
-    if !is_simple {
+    // What is odd is told with the metric's name, which is among the labels.
+    if !is_simple || query.annotations.is_some() {
         return Ok(None);
     }
     let Some(values) = range_functions::values(query, function, &call.arguments, at)? else {
@@ -64,14 +67,19 @@ fn parameter(query: &Query<'_>, aggregate: &Aggregate, at: Millis) -> Evaluated<
     query.scalar(aggregate.parameter.as_ref().ok_or(missing)?, at)
 }
 
-/// How many elements a parameter means: none if it is below 1. Errors: NaN, or more than can be counted.
-fn count(k: f64) -> Evaluated<usize> {
-    // The bounds of a signed 64-bit number.
-    if !(-9.223_372_036_854_776e18..=9.223_372_036_854_776e18).contains(&k) {
-        let problem = "a number of elements that can be counted";
-        return Err(EvalError::Argument { function: "topk or bottomk", problem });
+/// How many elements a parameter means: none if it is below 1. Errors: NaN, or beyond what Prometheus counts with.
+fn count(k: f64, dialect: Dialect) -> Evaluated<usize> {
+    // The largest number below 2^63: 2.x still counts to it. 3.x does not, and takes anything below 1 for none.
+    const MOST: f64 = 9_223_372_036_854_774_784.0;
+    let counts = match dialect {
+        Dialect::V2 => (-9_223_372_036_854_775_808.0..=MOST).contains(&k),
+        Dialect::V3 => k < MOST,
+    };
+    match counts {
+        _ if k.is_nan() => Err(EvalError::CountIsNan),
+        true => Ok(if k >= 1.0 { k as usize } else { 0 }),
+        false => Err(EvalError::Count(go_float(k))),
     }
-    Ok(if k >= 1.0 { k as usize } else { 0 })
 }
 
 fn grouped(grouping: &Grouping, elements: Vec<Element>) -> Vec<Group> {
@@ -189,7 +197,8 @@ fn count_values(query: &Query<'_>, aggregate: &Aggregate, groups: Vec<Group>) ->
     let missing = EvalError::Argument { function: "count_values", problem: "a label name" };
     let label = query.text(aggregate.parameter.as_ref().ok_or(missing)?)?;
     if !super::label_functions::is_label_name(label, query.settings.dialect) {
-        return Err(EvalError::LabelName(label.to_string()));
+        let name = label.to_string();
+        return Err(EvalError::LabelName { function: "count_values", role: "parameter", name });
     }
     let mut counted: Vec<Element> = Vec::new();
     let mut by_labels: FxHashMap<Labels, usize> = FxHashMap::default();

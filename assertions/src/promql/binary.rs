@@ -202,11 +202,12 @@ fn unique<'e>(
     elements: &'e [Element],
     side: &'static str,
 ) -> Evaluated<FxHashMap<Labels, &'e Element>> {
-    let mut by_signature = FxHashMap::default();
+    let mut by_signature: FxHashMap<Labels, &Element> = FxHashMap::default();
     for element in elements {
         let group = signature(matching, &element.labels);
-        if by_signature.insert(group.clone(), element).is_some() {
-            return Err(EvalError::ManyToMany { side, group });
+        if let Some(first) = by_signature.insert(group.clone(), element) {
+            let elements = Box::new([first.labels.clone(), element.labels.clone()]);
+            return Err(EvalError::ManyToMany { side, group, elements });
         }
     }
     Ok(by_signature)

@@ -3,7 +3,8 @@
 //! One recursive walk: rules are instant queries over at most a few thousand series in memory, so there is no
 //! planner. It knows no alerts and no files; the same tree, store and moment give the same answer.
 
-use super::ast::{Dialect, Expr, Kind};
+use super::annotation::{Annotation, Annotations};
+use super::ast::{Call, Dialect, Expr, Kind, Span};
 use super::function::{Function, OtherFunction, RangeFunction};
 use super::selected::RangeSeries;
 use super::{
@@ -68,16 +69,25 @@ pub enum Value {
 pub enum EvalError {
     #[error("two elements have the same labels {0}")]
     DuplicateLabels(Labels),
-    #[error("many elements on the {side} side match {group}; they must be unique there")]
-    ManyToMany { side: &'static str, group: Labels },
+    #[error(
+        "many elements on the {side} side match {group}, as {} and {}; they must be unique there",
+        elements[0], elements[1]
+    )]
+    ManyToMany { side: &'static str, group: Labels, elements: Box<[Labels; 2]> },
     #[error("many elements match one; group_left or group_right must say so")]
     ManyToOne,
     #[error("group_left or group_right leaves two elements with the labels {0}")]
     GroupingNotUnique(Labels),
     #[error("the label `{0}` is taken: {1}")]
     LabelTaken(String, Labels),
-    #[error("`{0}` is not a label name")]
-    LabelName(String),
+    #[error("`{name}`, the {role} of {function}, is not a label name")]
+    LabelName { function: &'static str, role: &'static str, name: String },
+    #[error("topk and bottomk need a number of elements, not NaN")]
+    CountIsNan,
+    #[error("topk and bottomk need a number of elements that can be counted, not {0}")]
+    Count(String),
+    #[error("double exponential smoothing needs a {factor} factor above 0 and below 1, not {value}")]
+    Smoothing { factor: &'static str, value: String },
     #[error("`{0}` is not a regular expression")]
     Regex(String),
     #[error("a subquery of {0} steps is too long")]
@@ -103,12 +113,14 @@ pub struct Query<'a> {
     pub end: Millis,
     /// Distance of a range query's moments, ms; 0 of an instant query.
     pub step: i64,
+    /// Where to put what is odd about the answer; `None`: nobody looks for it.
+    pub annotations: Option<&'a Annotations>,
 }
 
 impl<'a> Query<'a> {
     /// An instant query at `at`.
     pub fn instant(store: &'a Store, settings: Settings, at: Millis) -> Query<'a> {
-        Query { store, settings, start: at, end: at, step: 0 }
+        Query { store, settings, start: at, end: at, step: 0, annotations: None }
     }
 
     /// The value of `expr` at `at`.
@@ -161,7 +173,7 @@ impl<'a> Query<'a> {
             }
             Expr::Binary(binary) => binary::vector(self, binary, at),
             Expr::Aggregate(aggregate) => aggregate::vector(self, aggregate, at),
-            Expr::Call(call) => self.call(call.function, &call.arguments, at),
+            Expr::Call(call) => self.call(call, at),
             _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Vector }),
         }
     }
@@ -213,8 +225,12 @@ impl<'a> Query<'a> {
         }
     }
 
-    fn call(&self, function: Function, arguments: &[Expr], at: Millis) -> Evaluated<Vec<Element>> {
-        match function {
+    fn call(&self, call: &Call, at: Millis) -> Evaluated<Vec<Element>> {
+        let arguments = &call.arguments;
+        if call.function.sorts() && self.start != self.end {
+            self.annotate(call.span, || Annotation::SortOfRange);
+        }
+        match call.function {
             Function::Math(function) => instant_functions::math(self, function, arguments, at),
             Function::Calendar(part) => calendar::vector(self, part, arguments, at),
             Function::Range(function) => range_functions::vector(self, function, arguments, at),
@@ -231,6 +247,20 @@ impl<'a> Query<'a> {
             O::HistogramQuantile | O::HistogramFraction => quantile::vector(self, function, arguments, at),
             O::AbsentOverTime => range_functions::absent_over_time(self, arguments, at),
             _ => instant_functions::other(self, function, arguments, at),
+        }
+    }
+
+    /// Tells something odd, if anybody wants to know.
+    pub(super) fn annotate(&self, span: Span, annotation: impl FnOnce() -> Annotation) {
+        if let Some(annotations) = self.annotations {
+            annotations.add(annotation(), span);
+        }
+    }
+
+    /// Tells a quantile that is none.
+    pub(super) fn annotate_quantile(&self, q: f64, expr: &Expr) {
+        if !(0.0..=1.0).contains(&q) {
+            self.annotate(expr.span(), || Annotation::Quantile(q));
         }
     }
 

@@ -372,6 +372,11 @@ impl Function {
             .map_or(exactly(&[]), |(.., signature)| *signature)
     }
 
+    /// Whether the order of its elements is what it is for.
+    pub fn sorts(self) -> bool {
+        matches!(self, Other(O::Sort | O::SortDesc | O::SortByLabel | O::SortByLabelDesc))
+    }
+
     /// What it answers with.
     pub fn kind(self) -> Kind {
         match self {

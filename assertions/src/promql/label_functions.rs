@@ -17,8 +17,10 @@ pub(super) fn vector(
 ) -> Evaluated<Vec<Element>> {
     let text = |index| query.text(argument(arguments, index, "the function")?);
     let target = text(1)?;
+    let function_name = if function == OtherFunction::LabelJoin { "label_join" } else { "label_replace" };
     if !is_label_name(target, query.settings.dialect) {
-        return Err(EvalError::LabelName(target.to_string()));
+        let name = target.to_string();
+        return Err(EvalError::LabelName { function: function_name, role: "destination", name });
     }
     let change = match function {
         OtherFunction::LabelJoin => Change::join(query, arguments)?,
@@ -47,7 +49,10 @@ impl<'e> Change<'e> {
         let sources: Vec<&str> =
             arguments.iter().skip(3).map(|source| query.text(source)).collect::<Evaluated<_>>()?;
         match sources.iter().find(|source| !is_label_name(source, query.settings.dialect)) {
-            Some(wrong) => Err(EvalError::LabelName(wrong.to_string())),
+            Some(wrong) => {
+                let name = wrong.to_string();
+                Err(EvalError::LabelName { function: "label_join", role: "source", name })
+            }
             None => Ok(Change::Join { separator, sources }),
         }
     }

@@ -1,9 +1,11 @@
 //! Quantiles: of plain values, and of the buckets of a classic histogram.
 
+use super::annotation::{Annotation, Fix};
 use super::ast::{Dialect, Expr};
 use super::eval::{Element, EvalError, Evaluated, Query, argument};
 use super::function::OtherFunction;
 use crate::labels::Labels;
+use crate::store::METRIC_NAME;
 use crate::time::Millis;
 use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
@@ -53,14 +55,17 @@ pub(super) fn vector(
 ) -> Evaluated<Vec<Element>> {
     let scalar = |index| query.scalar(argument(arguments, index, "the function")?, at);
     let buckets_at = arguments.len().saturating_sub(1);
-    let elements = query.vector(argument(arguments, buckets_at, "the function")?, at)?;
-    let dialect = query.settings.dialect;
+    let buckets_expr = argument(arguments, buckets_at, "the function")?;
+    let elements = query.vector(buckets_expr, at)?;
     let (first, second) = (scalar(0)?, if buckets_at > 1 { scalar(1)? } else { 0.0 });
+    if function == OtherFunction::HistogramQuantile {
+        query.annotate_quantile(first, argument(arguments, 0, "histogram_quantile")?);
+    }
     let mut result = Vec::new();
-    for Histogram { mut element, buckets } in histograms(elements)? {
+    for Histogram { mut element, buckets } in histograms(query, elements, buckets_expr) {
         element.value = match function {
             OtherFunction::HistogramFraction => fraction_between(first, second, buckets),
-            _ => histogram_quantile(first, buckets, dialect),
+            _ => quantile_told(query, first, &element.labels, buckets, buckets_expr, at),
         };
         query.drop_name(&mut element);
         result.push(element);
@@ -71,18 +76,20 @@ pub(super) fn vector(
 
 /// `histogram_quantiles` at `at`: several quantiles, each with its number in a label. Errors: that label is there already.
 pub(super) fn quantiles(query: &Query<'_>, arguments: &[Expr], at: Millis) -> Evaluated<Vec<Element>> {
-    let elements = query.vector(argument(arguments, 0, "histogram_quantiles")?, at)?;
+    let buckets_expr = argument(arguments, 0, "histogram_quantiles")?;
+    let elements = query.vector(buckets_expr, at)?;
     let label = query.text(argument(arguments, 1, "histogram_quantiles")?)?;
-    let found = histograms(elements)?;
+    let found = histograms(query, elements, buckets_expr);
     let mut result = Vec::new();
-    for q in arguments.iter().skip(2) {
-        let q = query.scalar(q, at)?;
+    for expr in arguments.iter().skip(2) {
+        let q = query.scalar(expr, at)?;
+        query.annotate_quantile(q, expr);
         for Histogram { element, buckets } in &found {
             if !element.labels.get(label).is_empty() {
                 return Err(EvalError::LabelTaken(label.to_string(), element.labels.clone()));
             }
             let labels = element.labels.with(label, &decimal(q));
-            let value = histogram_quantile(q, buckets.clone(), query.settings.dialect);
+            let value = quantile_told(query, q, &element.labels, buckets.clone(), buckets_expr, at);
             let mut element = Element { labels, value, nameless: element.nameless };
             query.drop_name(&mut element);
             result.push(element);
@@ -101,12 +108,37 @@ fn decimal(value: f64) -> String {
     }
 }
 
-/// Elements with a readable bound, by their other labels.
-fn histograms(elements: Vec<Element>) -> Evaluated<Vec<Histogram>> {
+/// A quantile; tells of buckets that had to be changed for it.
+fn quantile_told(
+    query: &Query<'_>,
+    q: f64,
+    labels: &Labels,
+    buckets: Vec<Bucket>,
+    expr: &Expr,
+    at: Millis,
+) -> f64 {
+    let (value, fall) = histogram_quantile(q, buckets, query.settings.dialect);
+    if let Some(Fall { lowest, highest, lacking }) = fall {
+        query.annotate(expr.span(), || Annotation::FallingBuckets {
+            metric: labels.get(METRIC_NAME).to_owned(),
+            fix: Fix { lowest, highest, lacking, from: at, until: at, count: 1 },
+        });
+    }
+    value
+}
+
+/// Elements with a readable bound, by their other labels; tells of the others.
+fn histograms(query: &Query<'_>, elements: Vec<Element>, expr: &Expr) -> Vec<Histogram> {
     let mut found: Vec<Histogram> = Vec::new();
     let mut by_labels: FxHashMap<Labels, usize> = FxHashMap::default();
     for element in elements {
-        let Some(upper) = bound(element.labels.get(UPPER_BOUND)) else { continue };
+        let Some(upper) = bound(element.labels.get(UPPER_BOUND)) else {
+            query.annotate(expr.span(), || Annotation::BucketBound {
+                metric: element.labels.get(METRIC_NAME).to_owned(),
+                bound: element.labels.get(UPPER_BOUND).to_owned(),
+            });
+            continue;
+        };
         let labels = element.labels.filter(|name| name != UPPER_BOUND);
         let index = *by_labels.entry(labels.clone()).or_insert_with(|| {
             let element = Element { labels, value: 0.0, nameless: element.nameless };
@@ -115,7 +147,7 @@ fn histograms(elements: Vec<Element>) -> Evaluated<Vec<Histogram>> {
         });
         found[index].buckets.push(Bucket { upper, count: element.value });
     }
-    Ok(found)
+    found
 }
 
 fn bound(text: &str) -> Option<f64> {
@@ -138,46 +170,70 @@ fn coalesced(mut buckets: Vec<Bucket>) -> Option<Vec<Bucket>> {
     Some(buckets)
 }
 
-/// The buckets made fit to interpolate in: in order, no bound twice, counts never falling.
+/// Buckets whose count had fallen below one before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Fall {
+    /// Upper bounds of the first and the last of them.
+    lowest: f64,
+    highest: f64,
+    /// The most that one lacked.
+    lacking: f64,
+}
+
+/// The buckets made fit to interpolate in: in order, no bound twice, counts never falling; and where they fell.
 ///
 /// None: no +Inf bucket, or no observations.
-fn prepared(buckets: Vec<Bucket>, dialect: Dialect) -> Option<Vec<Bucket>> {
+fn prepared(buckets: Vec<Bucket>, dialect: Dialect) -> Option<(Vec<Bucket>, Option<Fall>)> {
     let mut buckets = coalesced(buckets)?;
-    make_monotonic(&mut buckets, dialect);
-    (buckets.last()?.count != 0.0).then_some(buckets)
+    let fall = make_monotonic(&mut buckets, dialect);
+    (buckets.last()?.count != 0.0).then_some((buckets, fall))
 }
 
 /// Counts of a scrape between two updates, or of aggregated rates, may fall: a bucket then gets the count of
 /// the one below. 3.x also levels what differs by rounding only.
-fn make_monotonic(buckets: &mut [Bucket], dialect: Dialect) {
+fn make_monotonic(buckets: &mut [Bucket], dialect: Dialect) -> Option<Fall> {
     let mut highest = buckets[0].count;
+    let mut fall: Option<Fall> = None;
     for bucket in &mut buckets[1..] {
         let rounding = dialect == Dialect::V3
             && (bucket.count - highest).abs() <= ROUNDING * (bucket.count.abs() + highest.abs());
         if bucket.count < highest || rounding {
+            if !rounding {
+                let Fall { lowest, lacking, .. } =
+                    fall.unwrap_or(Fall { lowest: bucket.upper, highest: bucket.upper, lacking: 0.0 });
+                let lacking = lacking.max(highest - bucket.count);
+                fall = Some(Fall { lowest, highest: bucket.upper, lacking });
+            }
             bucket.count = highest;
         } else if bucket.count > highest {
             highest = bucket.count;
         }
     }
+    fall
 }
 
 /// The q-quantile by linear interpolation within a bucket; the lowest begins at 0 if its bound is above.
 ///
-/// In the +Inf bucket it is the highest finite bound: a quantile never exceeds that.
-fn histogram_quantile(q: f64, buckets: Vec<Bucket>, dialect: Dialect) -> f64 {
+/// In the +Inf bucket it is the highest finite bound: a quantile never exceeds that. With it come the buckets that had to be
+/// changed for it.
+fn histogram_quantile(q: f64, buckets: Vec<Bucket>, dialect: Dialect) -> (f64, Option<Fall>) {
     if q.is_nan() || !(0.0..=1.0).contains(&q) {
         return if q < 0.0 {
-            f64::NEG_INFINITY
+            (f64::NEG_INFINITY, None)
         } else if q > 1.0 {
-            f64::INFINITY
+            (f64::INFINITY, None)
         } else {
-            f64::NAN
+            (f64::NAN, None)
         };
     }
-    let Some(buckets) = prepared(buckets, dialect).filter(|buckets| buckets.len() >= 2) else {
-        return f64::NAN;
-    };
+    match prepared(buckets, dialect) {
+        Some((buckets, fall)) if buckets.len() >= 2 => (quantile_in(q, &buckets), fall),
+        _ => (f64::NAN, None),
+    }
+}
+
+/// The q-quantile of at least two buckets fit to interpolate in.
+fn quantile_in(q: f64, buckets: &[Bucket]) -> f64 {
     let last = buckets.len() - 1;
     let rank = q * buckets[last].count;
     let found = first_reaching(rank, &buckets[..last]);
@@ -255,7 +311,7 @@ mod tests {
         for dialect in [Dialect::V2, Dialect::V3] {
             let buckets =
                 buckets.iter().map(|(upper, count)| Bucket { upper: *upper, count: *count }).collect();
-            let found = histogram_quantile(q, buckets, dialect);
+            let (found, _) = histogram_quantile(q, buckets, dialect);
             assert!(found == expected || (found.is_nan() && expected.is_nan()), "{found} is not {expected}");
         }
     }

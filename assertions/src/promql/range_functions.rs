@@ -4,6 +4,7 @@
 //! the difference is in one place and says so. Of a long window `rate`, `increase`, sums, averages and counts use
 //! the running totals; everything else walks.
 
+use super::annotation::Annotation;
 use super::ast::{Dialect, Expr, Selector};
 use super::eval::{Element, EvalError, Evaluated, Query, argument, keeps_name, reject_duplicates};
 use super::extrapolate::{Extrapolation, extrapolated, last_two};
@@ -12,6 +13,8 @@ use super::selected::{Samples, Span};
 use super::sums::{self, Kahan};
 use super::{instant_functions, quantile};
 use crate::series::Point;
+use crate::store::METRIC_NAME;
+use crate::template::go_float;
 use crate::time::Millis;
 
 /// The elements of a range function at `at`.
@@ -21,16 +24,25 @@ pub(super) fn vector(
     arguments: &[Expr],
     at: Millis,
 ) -> Evaluated<Vec<Element>> {
-    let argument = query.range(range_argument(arguments)?, at)?;
+    let range = range_argument(arguments)?;
+    let argument = query.range(range, at)?;
+    let window = Windowed::new(query, function, arguments, argument.span, at)?;
     if argument.series.is_empty() {
-        // Prometheus asks the function for each series, so its other arguments are looked at only if there are some.
+        // Prometheus asks the function for each series, so its other arguments are judged only if there are some.
         return Ok(Vec::new());
     }
-    let window = Windowed::new(query, function, arguments, argument.span, at)?;
+    window.check_factors()?;
+    if function == R::QuantileOverTime {
+        query.annotate_quantile(window.first, self::argument(arguments, 0, "quantile_over_time")?);
+    }
+    let of_counter = matches!(function, R::Rate | R::Increase);
     let mut elements = Vec::with_capacity(argument.series.len());
     for series in &argument.series {
         if let Some(value) = window.value(&series.samples) {
             elements.push(query.range_element(series, value, keeps_name(function)));
+            if of_counter && query.annotations.is_some() {
+                doubt_counter(query, series.labels.get(METRIC_NAME), range);
+            }
         }
     }
     if !argument.one_name {
@@ -48,9 +60,8 @@ pub(super) fn values(
     arguments: &[Expr],
     at: Millis,
 ) -> Evaluated<Option<Vec<f64>>> {
-    let Expr::Range { selector: selector @ Selector { name: Some(_), .. }, range, .. } =
-        range_argument(arguments)?
-    else {
+    let argument = range_argument(arguments)?;
+    let Expr::Range { selector: selector @ Selector { name: Some(_), .. }, range, .. } = argument else {
         return Ok(None);
     };
     let span = query.span(selector.time, *range, at);
@@ -59,6 +70,14 @@ pub(super) fn values(
     query
         .for_each_window(selector, span, |_, window| values.extend(windowed.value(&Samples::Stored(window))));
     Ok(Some(values))
+}
+
+/// Tells that a metric has not the name of a counter. One without a name is nothing to go by.
+fn doubt_counter(query: &Query<'_>, metric: &str, range: &Expr) {
+    let is_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
+    if !metric.is_empty() && !is_counter {
+        query.annotate(range.span(), || Annotation::MaybeNoCounter { metric: metric.to_owned() });
+    }
 }
 
 fn range_argument(arguments: &[Expr]) -> Evaluated<&Expr> {
@@ -92,12 +111,18 @@ impl Windowed {
             R::DoubleExponentialSmoothing => (scalar(1)?, scalar(2)?),
             _ => (0.0, 0.0),
         };
-        let in_range = |factor: f64| factor > 0.0 && factor < 1.0;
-        if function == R::DoubleExponentialSmoothing && !(in_range(first) && in_range(second)) {
-            let problem = "smoothing and trend factors between 0 and 1";
-            return Err(EvalError::Argument { function: "double exponential smoothing", problem });
-        }
         Ok(Windowed { function, dialect: query.settings.dialect, span, at, first, second })
+    }
+
+    /// Errors: a factor of the smoothing is none. NaN is one to Prometheus.
+    fn check_factors(&self) -> Evaluated<()> {
+        let smooths = matches!(self.function, R::DoubleExponentialSmoothing);
+        let outside = |factor: f64| factor <= 0.0 || factor >= 1.0;
+        let named = [("smoothing", self.first), ("trend", self.second)];
+        match named.into_iter().find(|(_, value)| outside(*value)) {
+            Some((factor, value)) if smooths => Err(EvalError::Smoothing { factor, value: go_fixed(value) }),
+            _ => Ok(()),
+        }
     }
 
     /// The function's value for one series; `None` if it has none, as a rate of one sample.
@@ -155,6 +180,11 @@ impl Windowed {
             _ => None,
         }
     }
+}
+
+/// `%f` of Go.
+fn go_fixed(value: f64) -> String {
+    if value.is_finite() { format!("{value:.6}") } else { go_float(value) }
 }
 
 fn count_pairs(points: &[Point], counts: impl Fn(Point, Point) -> bool) -> f64 {

@@ -1,6 +1,6 @@
 //! The answer given against the answer wanted.
 
-use super::{Eval, Expected, Grid, Outcome};
+use super::{Eval, Expected, Grid, Outcome, ScriptFailure};
 use crate::labels::Labels;
 use crate::notation::NotedPoint;
 use crate::promql::eval::Value;
@@ -22,11 +22,14 @@ pub(super) struct Answers {
 /// Values by moment, of each label set.
 type Series = BTreeMap<Labels, BTreeMap<i64, f64>>;
 
-pub(super) fn judge(eval: &Eval, answers: Result<Answers, String>) -> Outcome {
+/// Holds the values, or the failure, against what is wanted.
+pub(super) fn judge(eval: &Eval, answers: Result<&Answers, &ScriptFailure>) -> Outcome {
     let failed = |expected: String, got: String| Outcome::Failed { expected, got };
     let answers = match (answers, &eval.expected) {
-        (Err(_), Expected::Failure) => return Outcome::Passed,
-        (Err(error), expected) => return failed(described(expected), format!("error: {error}")),
+        (Err(failure), Expected::Failure(wording)) if wording.fits_failure(failure) => {
+            return Outcome::Passed;
+        }
+        (Err(failure), expected) => return failed(described(expected), failure.to_string()),
         (Ok(answers), _) => answers,
     };
     let same = match (&eval.expected, answers.single()) {
@@ -137,7 +140,7 @@ fn close(a: f64, b: f64) -> bool {
 
 fn described(expected: &Expected) -> String {
     match expected {
-        Expected::Failure => "an error".into(),
+        Expected::Failure(wording) => format!("an error {wording}"),
         Expected::Scalar(value) => format!("the number {}", number(*value)),
         Expected::Text(text) => format!("the string {text:?}"),
         Expected::Native => "a native histogram".into(),

@@ -1,7 +1,10 @@
 //! A script's text to its commands.
 
 use super::points::{millis, split_series, without_histograms};
-use super::{Action, Command, Eval, Expected, Grid, Load, LoadedSeries, Script, ScriptError, Skip, Times};
+use super::{
+    Action, Command, Eval, Expected, Grid, Load, LoadedSeries, Script, ScriptError, Skip, Times, Wanted,
+    Wording,
+};
 use crate::labels::Labels;
 use crate::notation::{self, NotedPoint};
 use crate::promql::ast::{Dialect, Expr};
@@ -62,14 +65,17 @@ fn action(head: &str, block: &[(usize, &str)], line: usize) -> Result<Action, Sc
         }
         "eval" | "eval_fail" | "eval_ordered" | "eval_warn" | "eval_info" => {
             let (times, query) = asked(rest).map_err(wrong)?;
+            let any_if =
+                |is: bool| Wanted { none: false, texts: if is { vec![Wording::Any] } else { Vec::new() } };
             let mut eval = Eval {
                 query: query.to_string(),
                 times,
                 expected: Expected::Elements(Vec::new()),
                 ordered: word == "eval_ordered",
-                annotations: usize::from(matches!(word, "eval_warn" | "eval_info")),
+                warnings: any_if(word == "eval_warn"),
+                infos: any_if(word == "eval_info"),
             };
-            expectations(&mut eval, word == "eval_fail", block)?;
+            expectations(&mut eval, (word == "eval_fail").then_some(Wording::Any), block)?;
             Ok(Action::Eval(Box::new(eval)))
         }
         _ => Err(wrong(format!("unknown command `{word}`; a script has clear, load and eval"))),
@@ -149,7 +155,11 @@ fn moment(text: &str) -> Read<i64> {
 }
 
 /// What the lines below an eval want.
-fn expectations(eval: &mut Eval, mut fails: bool, block: &[(usize, &str)]) -> Result<(), ScriptError> {
+fn expectations(
+    eval: &mut Eval,
+    mut failure: Option<Wording>,
+    block: &[(usize, &str)],
+) -> Result<(), ScriptError> {
     let mut elements = Vec::new();
     let mut samples_at = None;
     let mut native = false;
@@ -158,14 +168,19 @@ fn expectations(eval: &mut Eval, mut fails: bool, block: &[(usize, &str)]) -> Re
         let (word, rest) = next_word(text);
         if word == "expect" {
             match directive(rest).map_err(wrong)? {
-                Directive::Fail => fails = true,
+                Directive::Fail(wording) => failure = Some(wording),
                 Directive::Ordered => eval.ordered = true,
-                Directive::Annotation => eval.annotations += 1,
+                Directive::Warning(wording) => eval.warnings.texts.push(wording),
+                Directive::NoWarning => eval.warnings.none = true,
+                Directive::Info(wording) => eval.infos.texts.push(wording),
+                Directive::NoInfo => eval.infos.none = true,
                 Directive::Text(text) => eval.expected = Expected::Text(text),
                 Directive::SamplesAt(grid) => samples_at = Some(grid),
             }
-        } else if word.starts_with("expected_fail_") {
-            fails = true;
+        } else if word == "expected_fail_message" {
+            failure = Some(Wording::Exactly(rest.to_owned()));
+        } else if word == "expected_fail_regexp" {
+            failure = Some(Wording::matching(rest).map_err(wrong)?);
         } else if let Some(number) = number(text) {
             eval.expected = Expected::Scalar(number);
         } else {
@@ -174,11 +189,11 @@ fn expectations(eval: &mut Eval, mut fails: bool, block: &[(usize, &str)]) -> Re
             native |= has_native;
         }
     }
-    match (samples_at, &eval.expected) {
+    match (failure, samples_at, &eval.expected) {
         _ if native => eval.expected = Expected::Native,
-        _ if fails => eval.expected = Expected::Failure,
-        (Some(grid), _) => eval.expected = Expected::Samples(grid, elements),
-        (None, Expected::Elements(_)) => eval.expected = Expected::Elements(elements),
+        (Some(wording), ..) => eval.expected = Expected::Failure(wording),
+        (None, Some(grid), _) => eval.expected = Expected::Samples(grid, elements),
+        (None, None, Expected::Elements(_)) => eval.expected = Expected::Elements(elements),
         _ => {}
     }
     Ok(())
@@ -210,9 +225,12 @@ fn number(text: &str) -> Option<f64> {
 
 /// What stands after `expect`.
 enum Directive {
-    Fail,
+    Fail(Wording),
     Ordered,
-    Annotation,
+    Warning(Wording),
+    NoWarning,
+    Info(Wording),
+    NoInfo,
     Text(String),
     SamplesAt(Grid),
 }
@@ -220,9 +238,12 @@ enum Directive {
 fn directive(text: &str) -> Read<Directive> {
     let (word, rest) = next_word(text);
     match word {
-        "fail" => Ok(Directive::Fail),
+        "fail" => Wording::read(rest).map(Directive::Fail),
         "ordered" => Ok(Directive::Ordered),
-        "warn" | "no_warn" | "info" | "no_info" => Ok(Directive::Annotation),
+        "warn" => Wording::read(rest).map(Directive::Warning),
+        "no_warn" => Ok(Directive::NoWarning),
+        "info" => Wording::read(rest).map(Directive::Info),
+        "no_info" => Ok(Directive::NoInfo),
         "string" => match parse(rest, ParseOptions { dialect: Dialect::V3, experimental: false }) {
             Ok(Expr::Text(text, _)) => Ok(Directive::Text(text)),
             _ => Err(format!("`{rest}` is not a quoted string")),

@@ -1,8 +1,10 @@
 //! Carrying a script out: a store, filled and asked.
 
 use super::compare::{self, Answers};
-use super::{Action, Eval, Expected, Grid, Load, Script, Times};
+use super::wording::wrong_annotations;
+use super::{Action, Eval, Expected, Grid, Load, Script, ScriptFailure, Times};
 use crate::labels::Labels;
+use crate::promql::annotation::Annotations;
 use crate::promql::ast::{Dialect, Expr, Kind, Selector};
 use crate::promql::eval::{Query, Settings};
 use crate::promql::parse::{ParseOptions, parse};
@@ -64,8 +66,8 @@ pub struct Case {
     pub head: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// Annotations that it asks for, and that are not checked.
-    pub annotations: usize,
+    /// Warnings and infos that it asks for, or asks not to be there, and that were not judged.
+    pub unchecked: usize,
 }
 
 /// A store, and the script's dialect.
@@ -90,12 +92,10 @@ impl Runner {
             match &command.action {
                 Action::Clear => *self = Runner::new(self.dialect),
                 Action::Load(load) => self.load(load),
-                Action::Eval(eval) => cases.push(Case {
-                    line: command.line,
-                    head: command.head.clone(),
-                    outcome: self.judge(eval),
-                    annotations: eval.annotations,
-                }),
+                Action::Eval(eval) => {
+                    let (outcome, unchecked) = self.judge(eval);
+                    cases.push(Case { line: command.line, head: command.head.clone(), outcome, unchecked });
+                }
             }
         }
         cases
@@ -122,18 +122,29 @@ impl Runner {
         }
     }
 
-    fn judge(&self, eval: &Eval) -> Outcome {
+    /// How a case ended, and how many of its annotations were not judged.
+    fn judge(&self, eval: &Eval) -> (Outcome, usize) {
+        let asked = eval.warnings.count() + eval.infos.count();
         let options = ParseOptions { dialect: self.dialect, experimental: true };
-        let parsed = parse(&eval.query, options).map_err(|error| error.to_string());
+        let parsed = parse(&eval.query, options);
         let skip = self.reason_to_skip(eval, parsed.as_ref().ok());
         // A case that meets what the store cannot hold may still have the right answer, as one that leaves it out.
         if matches!(eval.expected, Expected::Native) {
-            return Outcome::Skipped(Skip::NativeHistogram);
+            return (Outcome::Skipped(Skip::NativeHistogram), 0);
         }
-        let answers = parsed.and_then(|expr| self.answers(&expr, eval.times));
-        match (compare::judge(eval, answers), skip) {
-            (Outcome::Failed { .. }, Some(skip)) => Outcome::Skipped(skip),
-            (outcome, _) => outcome,
+        let annotations = Annotations::default();
+        let answers = parsed
+            .map_err(|error| ScriptFailure::of_parse(&error, &eval.query))
+            .and_then(|expr| self.answers(&expr, eval.times, &annotations));
+        let outcome = compare::judge(eval, answers.as_ref());
+        let found = annotations.texts(&eval.query);
+        match (outcome, wrong_annotations(&eval.warnings, &eval.infos, &found), skip) {
+            (Outcome::Failed { .. }, _, Some(skip)) => (Outcome::Skipped(skip), 0),
+            (Outcome::Passed, Some((expected, got)), None) if answers.is_ok() => {
+                (Outcome::Failed { expected, got }, 0)
+            }
+            (Outcome::Passed, Some(_), Some(_)) => (Outcome::Passed, asked),
+            (outcome, ..) => (outcome, 0),
         }
     }
 
@@ -152,7 +163,12 @@ impl Runner {
     }
 
     /// The answer at each moment.
-    fn answers(&self, expr: &Expr, times: Times) -> Result<Answers, String> {
+    fn answers(
+        &self,
+        expr: &Expr,
+        times: Times,
+        annotations: &Annotations,
+    ) -> Result<Answers, ScriptFailure> {
         let settings = Settings {
             dialect: self.dialect,
             // Prometheus 3 has it as an option, and its own scripts are written for it.
@@ -164,7 +180,7 @@ impl Runner {
             Times::Range(grid) => (grid, true),
         };
         if is_range && matches!(expr.kind(), Kind::Matrix | Kind::Text) {
-            return Err("a range query must be of a vector or a number".into());
+            return Err(ScriptFailure::new("a range query must be of a vector or a number".into()));
         }
         let query = Query {
             store: &self.store,
@@ -172,12 +188,13 @@ impl Runner {
             start: Millis(grid.start),
             end: Millis(grid.end),
             step: if is_range { grid.step } else { 0 },
+            annotations: Some(annotations),
         };
         let at_each = grid.moments().map(|at| {
-            let value = query.evaluate(expr, Millis(at)).map_err(|error| error.to_string())?;
+            let value = query.evaluate(expr, Millis(at)).map_err(|error| ScriptFailure::of_eval(&error))?;
             Ok((at, value))
         });
-        Ok(Answers { grid, is_range, values: at_each.collect::<Result<_, String>>()? })
+        Ok(Answers { grid, is_range, values: at_each.collect::<Result<_, ScriptFailure>>()? })
     }
 }
 

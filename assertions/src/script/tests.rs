@@ -82,6 +82,9 @@ fn what_is_not_of_the_format_is_refused_with_its_line() {
     check("eval instant at 5m x\n  expect miracle", 2, "`expect miracle`");
     check("eval instant at 5m x\n  expect string x", 2, "quoted");
     check("eval instant at 5m x\n  x{a=\"b\"}", 2, "no value");
+    check("eval instant at 5m x\n  expect warn text: x", 2, "neither `msg: ...` nor");
+    check("eval instant at 5m x\n  expect info regex: (", 2, "not a regular expression");
+    check("eval instant at 5m x\n  expected_fail_regexp (", 2, "not a regular expression");
 }
 
 #[test]

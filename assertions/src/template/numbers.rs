@@ -30,7 +30,7 @@ pub(super) fn with_exponent(mantissa: &str, exponent: i32) -> String {
 }
 
 /// `%.4g` and the like: at most `precision` significant digits, no trailing zeros.
-pub(super) fn significant(value: f64, precision: usize) -> String {
+pub(crate) fn significant(value: f64, precision: usize) -> String {
     if let Some(text) = special(value) {
         return text;
     }

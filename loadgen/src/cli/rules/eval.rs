@@ -5,6 +5,7 @@ use super::{Version, files, tell};
 use crate::terminal;
 use assertions::exit;
 use assertions::labels::Labels;
+use assertions::promql::annotation::{Annotations, Severity};
 use assertions::promql::ast::{Expr, Kind};
 use assertions::promql::eval::{Query, Settings, Value};
 use assertions::promql::parse::parse;
@@ -85,21 +86,56 @@ fn answer(arguments: &Arguments) -> Result<String, Problem> {
     let store = data.store(steps.start);
     let settings = Settings { dialect: options.dialect, ..Settings::default() };
     let step = if arguments.range.is_some() { steps.step } else { 0 };
-    let query = Query { store: &store, settings, start: steps.start, end: steps.end, step };
+    let annotations = Annotations::default();
+    let query = Query {
+        start: steps.start,
+        end: steps.end,
+        step,
+        annotations: Some(&annotations),
+        ..Query::instant(&store, settings, steps.start)
+    };
     let failed = |error: assertions::promql::eval::EvalError| {
         let whole = Span::new(written.clone(), 0, written.text.len());
         Problem::error(error.to_string(), whole)
     };
     if arguments.range.is_none() {
         let value = query.evaluate(&expr, at).map_err(failed)?;
-        return Ok(if arguments.json { instant_json(&value, at) } else { instant_text(&value) });
+        let odd = annotations.texts(&written.text);
+        return Ok(match arguments.json {
+            true => with_annotations(instant_json(&value, at), &odd),
+            false => told(instant_text(&value), &odd),
+        });
     }
     if !matches!(expr.kind(), Kind::Scalar | Kind::Vector) {
         let whole = Span::new(written.clone(), 0, written.text.len());
         return Err(Problem::error("over a range only a vector or a number can be asked", whole));
     }
     let found = over_range(&query, &expr, &steps).map_err(failed)?;
-    Ok(if arguments.json { range_json(&found) } else { range_text(&found) })
+    let odd = annotations.texts(&written.text);
+    Ok(match arguments.json {
+        true => with_annotations(range_json(&found), &odd),
+        false => told(range_text(&found), &odd),
+    })
+}
+
+type Odd = [(Severity, String)];
+
+/// The answer, once what is odd about it has been said on standard error.
+fn told(answer: String, odd: &Odd) -> String {
+    odd.iter().for_each(|(_, text)| terminal::tell(text));
+    answer
+}
+
+/// The answer as JSON, with what is odd about it as `warnings` and `infos`.
+fn with_annotations(mut answer: serde_json::Value, odd: &Odd) -> String {
+    for (severity, key) in [(Severity::Warning, "warnings"), (Severity::Info, "infos")] {
+        let texts: Vec<&str> =
+            odd.iter().filter(|(s, _)| *s == severity).map(|(_, text)| text.as_str()).collect();
+        if !texts.is_empty() {
+            answer[key] = json!(texts);
+        }
+    }
+    format!("{answer:#}\n")
 }
 
 fn steps(words: &[String]) -> Result<Steps, String> {
@@ -186,8 +222,8 @@ fn pair(at: Millis, value: f64) -> serde_json::Value {
     json!([at.seconds(), shown_number(value)])
 }
 
-fn instant_json(value: &Value, at: Millis) -> String {
-    let shown = match value {
+fn instant_json(value: &Value, at: Millis) -> serde_json::Value {
+    match value {
         Value::Scalar(number) => json!({"resultType": "scalar", "result": pair(at, *number)}),
         Value::Text(text) => json!({"resultType": "string", "result": [at.seconds(), text]}),
         Value::Vector(elements) => {
@@ -201,17 +237,16 @@ fn instant_json(value: &Value, at: Millis) -> String {
             let series = series.iter().map(|(labels, points)| {
                 (labels.clone(), points.iter().map(|point| (point.at, point.value)).collect())
             });
-            return range_json(&series.collect());
+            range_json(&series.collect())
         }
-    };
-    format!("{shown:#}\n")
+    }
 }
 
-fn range_json(found: &Found) -> String {
+fn range_json(found: &Found) -> serde_json::Value {
     let series = |(labels, points): (&Labels, &Vec<(Millis, f64)>)| {
         let values: Vec<_> = points.iter().map(|(at, value)| pair(*at, *value)).collect();
         json!({"metric": metric(labels), "values": values})
     };
     let all: Vec<_> = found.iter().map(series).collect();
-    format!("{:#}\n", json!({"resultType": "matrix", "result": all}))
+    json!({"resultType": "matrix", "result": all})
 }
