@@ -113,6 +113,8 @@ pub struct Query<'a> {
     pub end: Millis,
     /// Distance of a range query's moments, ms; 0 of an instant query.
     pub step: i64,
+    /// The first moment of a range query or, within a subquery, of that; of an instant query its only one.
+    pub first: Millis,
     /// Where to put what is odd about the answer; `None`: nobody looks for it.
     pub annotations: Option<&'a Annotations>,
 }
@@ -120,7 +122,7 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// An instant query at `at`.
     pub fn instant(store: &'a Store, settings: Settings, at: Millis) -> Query<'a> {
-        Query { store, settings, start: at, end: at, step: 0, annotations: None }
+        Query { store, settings, start: at, end: at, step: 0, first: at, annotations: None }
     }
 
     /// The value of `expr` at `at`.
@@ -227,7 +229,7 @@ impl<'a> Query<'a> {
 
     fn call(&self, call: &Call, at: Millis) -> Evaluated<Vec<Element>> {
         let arguments = &call.arguments;
-        if call.function.sorts() && self.start != self.end {
+        if call.function.sorts() && (self.start != self.end || at != self.first) {
             self.annotate(call.span, || Annotation::SortOfRange);
         }
         match call.function {

@@ -8,7 +8,7 @@ use super::annotation::Annotation;
 use super::ast::{Dialect, Expr, Selector};
 use super::eval::{Element, EvalError, Evaluated, Query, argument, keeps_name, reject_duplicates};
 use super::extrapolate::{Extrapolation, extrapolated, last_two};
-use super::function::RangeFunction as R;
+use super::function::{Function, OtherFunction, RangeFunction as R};
 use super::selected::{Samples, Span};
 use super::sums::{self, Kahan};
 use super::{instant_functions, quantile};
@@ -25,7 +25,7 @@ pub(super) fn vector(
     at: Millis,
 ) -> Evaluated<Vec<Element>> {
     let range = range_argument(arguments)?;
-    let argument = query.range(range, at)?;
+    let argument = query.late_range(range, at, lateness(query, function, arguments, range, at))?;
     let window = Windowed::new(query, function, arguments, argument.span, at)?;
     if argument.series.is_empty() {
         // Prometheus asks the function for each series, so its other arguments are judged only if there are some.
@@ -64,12 +64,48 @@ pub(super) fn values(
     let Expr::Range { selector: selector @ Selector { name: Some(_), .. }, range, .. } = argument else {
         return Ok(None);
     };
+    if lateness(query, function, arguments, argument, at) != 0 {
+        return Ok(None);
+    }
     let span = query.span(selector.time, *range, at);
     let windowed = Windowed::new(query, function, arguments, span, at)?;
     let mut values = Vec::new();
     query
         .for_each_window(selector, span, |_, window| values.extend(windowed.value(&Samples::Stored(window))));
     Ok(Some(values))
+}
+
+/// How much of a range's beginning is lost, ms.
+///
+/// 2.x selects a range with `@` once for all steps of a subquery (or range query), but lets its beginning go on with them where
+/// the function cannot be answered once for all, because it or one of its other arguments depends on the step.
+fn lateness(query: &Query<'_>, function: R, arguments: &[Expr], range: &Expr, at: Millis) -> i64 {
+    if query.settings.dialect == Dialect::V3 || at == query.first || !is_fixed(range) {
+        return 0;
+    }
+    let once_for_all = function != R::PredictLinear && arguments.iter().all(is_fixed);
+    if once_for_all { 0 } else { at.0 - query.first.0 }
+}
+
+/// Whether an expression means the same at every step, as 2.x finds it: the parameter of an aggregation is not looked at.
+fn is_fixed(expr: &Expr) -> bool {
+    match expr {
+        Expr::Number(..) | Expr::Text(..) => true,
+        Expr::Selector(selector) | Expr::Range { selector, .. } => selector.time.at.is_some(),
+        Expr::Subquery(subquery) => subquery.time.at.is_some(),
+        Expr::Negate(inner, _) => is_fixed(inner),
+        Expr::Binary(binary) => is_fixed(&binary.left) && is_fixed(&binary.right),
+        Expr::Aggregate(aggregate) => is_fixed(&aggregate.expr),
+        Expr::Call(call) => {
+            let depends = matches!(
+                call.function,
+                Function::Calendar(_)
+                    | Function::Range(R::PredictLinear)
+                    | Function::Other(OtherFunction::Time | OtherFunction::Timestamp)
+            );
+            !depends && call.arguments.iter().all(is_fixed)
+        }
+    }
 }
 
 /// Tells that a metric has not the name of a counter. One without a name is nothing to go by.

@@ -108,17 +108,23 @@ impl<'a> Query<'a> {
 
     /// The samples of a range selector or subquery.
     pub(super) fn range(&self, expr: &Expr, at: Millis) -> Evaluated<RangeArgument<'a>> {
+        self.late_range(expr, at, 0)
+    }
+
+    /// The samples of a range selector or subquery without those less than `late` ms behind its beginning.
+    pub(super) fn late_range(&self, expr: &Expr, at: Millis, late: i64) -> Evaluated<RangeArgument<'a>> {
         match expr {
-            Expr::Range { selector, range, .. } => Ok(self.range_selected(selector, *range, at)),
-            Expr::Subquery(subquery) => self.subquery(subquery, at),
+            Expr::Range { selector, range, .. } => Ok(self.range_selected(selector, *range, at, late)),
+            Expr::Subquery(subquery) => self.subquery(subquery, at, late),
             _ => Err(EvalError::Kind { found: expr.kind(), wanted: Kind::Matrix }),
         }
     }
 
-    fn range_selected(&self, selector: &Selector, range: i64, at: Millis) -> RangeArgument<'a> {
+    fn range_selected(&self, selector: &Selector, range: i64, at: Millis, late: i64) -> RangeArgument<'a> {
         let span = self.span(selector.time, range, at);
+        let counted = Span { from: Millis(span.from.0.saturating_add(late)), ..span };
         let mut series = Vec::new();
-        self.for_each_window(selector, span, |named, window| {
+        self.for_each_window(selector, counted, |named, window| {
             series.push(RangeSeries {
                 labels: named.labels.clone(),
                 unnamed: Some(named.unnamed.clone()),
@@ -143,6 +149,9 @@ impl<'a> Query<'a> {
         mut visit: impl FnMut(&'a Named, Window<'a>),
     ) {
         let edge = Millis(self.left_edge(span.from.0));
+        if edge > span.until {
+            return;
+        }
         let mut hint = Hint::default();
         self.for_each_series(selector, |named| {
             if let Some(window) = named.samples.window_near(edge, span.until, &mut hint) {

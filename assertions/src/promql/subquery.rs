@@ -11,10 +11,16 @@ use crate::time::Millis;
 const STEPS_MAX: i64 = 1_000_000;
 
 impl<'a> Query<'a> {
-    pub(super) fn subquery(&self, subquery: &Subquery, at: Millis) -> Evaluated<RangeArgument<'a>> {
+    /// The series of a subquery, of which nothing counts that lies less than `late` ms behind its beginning.
+    pub(super) fn subquery(
+        &self,
+        subquery: &Subquery,
+        at: Millis,
+        late: i64,
+    ) -> Evaluated<RangeArgument<'a>> {
         let step = subquery.step.unwrap_or(self.settings.subquery_step).max(1);
         let span = self.span(subquery.time, subquery.range, at);
-        let (from, until) = (span.from, span.until);
+        let (from, until) = (Millis(span.from.0.saturating_add(late)), span.until);
         // Steps lie on multiples of the step, whatever the evaluation's time.
         let mut moment = from.0.div_euclid(step) * step;
         while moment < self.left_edge(from.0) {
@@ -25,8 +31,9 @@ impl<'a> Query<'a> {
             return Err(EvalError::TooManySteps(steps));
         }
         let mut gathered = Gathered::default();
+        let steps = Query { first: Millis(moment), ..*self };
         while moment <= until.0 {
-            for element in self.subquery_elements(&subquery.expr, Millis(moment))? {
+            for element in steps.subquery_elements(&subquery.expr, Millis(moment))? {
                 gathered.add(element, Millis(moment));
             }
             moment += step;

@@ -188,6 +188,7 @@ impl Runner {
             start: Millis(grid.start),
             end: Millis(grid.end),
             step: if is_range { grid.step } else { 0 },
+            first: Millis(grid.start),
             annotations: Some(annotations),
         };
         let at_each = grid.moments().map(|at| {
