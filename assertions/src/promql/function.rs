@@ -69,6 +69,7 @@ pub enum RangeFunction {
     Idelta,
     Deriv,
     PredictLinear,
+    HoltWinters,
     DoubleExponentialSmoothing,
     Changes,
     Resets,
@@ -219,7 +220,7 @@ const TABLE: &[(&str, Function, Since, Signature)] = &[
     ("idelta", Range(R::Idelta), Since::Always, RANGE),
     ("deriv", Range(R::Deriv), Since::Always, RANGE),
     ("predict_linear", Range(R::PredictLinear), Since::Always, exactly(&[K::Matrix, K::Scalar])),
-    ("holt_winters", Range(R::DoubleExponentialSmoothing), Since::Only2, SMOOTHING),
+    ("holt_winters", Range(R::HoltWinters), Since::Only2, SMOOTHING),
     ("double_exponential_smoothing", Range(R::DoubleExponentialSmoothing), Since::Experimental3, SMOOTHING),
     ("changes", Range(R::Changes), Since::Always, RANGE),
     ("resets", Range(R::Resets), Since::Always, RANGE),
@@ -318,6 +319,8 @@ pub enum Refusal {
     Absent(Absence, &'static str),
     /// It exists in the other dialect only.
     OtherDialect,
+    /// This dialect has it under another name.
+    OtherName(&'static str),
     /// Prometheus 3 has it behind a flag: what to use.
     Experimental(&'static str),
 }
@@ -331,6 +334,9 @@ pub fn find(name: &str, dialect: Dialect, experimental: bool) -> Result<Function
     match (since, dialect) {
         (Since::Always, _) | (Since::Only2, Dialect::V2) | (Since::Only3, Dialect::V3) => Ok(*function),
         (Since::Experimental3, Dialect::V3) if experimental => Ok(*function),
+        (Since::Experimental3, Dialect::V2) if *function == Range(R::DoubleExponentialSmoothing) => {
+            Err(Refusal::OtherName("holt_winters"))
+        }
         (Since::Experimental3, _) => Err(Refusal::Experimental(instead_of(*function))),
         _ => Err(Refusal::OtherDialect),
     }
@@ -359,7 +365,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 impl Function {
-    /// Its name; of one that has two, the older.
+    /// Its name.
     pub fn name(self) -> Option<&'static str> {
         TABLE.iter().find(|(_, function, ..)| *function == self).map(|(name, ..)| *name)
     }

@@ -144,7 +144,7 @@ impl Windowed {
         let (first, second) = match function {
             R::QuantileOverTime => (scalar(0)?, 0.0),
             R::PredictLinear => (scalar(1)?, 0.0),
-            R::DoubleExponentialSmoothing => (scalar(1)?, scalar(2)?),
+            R::HoltWinters | R::DoubleExponentialSmoothing => (scalar(1)?, scalar(2)?),
             _ => (0.0, 0.0),
         };
         Ok(Windowed { function, dialect: query.settings.dialect, span, at, first, second })
@@ -152,7 +152,7 @@ impl Windowed {
 
     /// Errors: a factor of the smoothing is none. NaN is one to Prometheus.
     fn check_factors(&self) -> Evaluated<()> {
-        let smooths = matches!(self.function, R::DoubleExponentialSmoothing);
+        let smooths = matches!(self.function, R::HoltWinters | R::DoubleExponentialSmoothing);
         let outside = |factor: f64| factor <= 0.0 || factor >= 1.0;
         let named = [("smoothing", self.first), ("trend", self.second)];
         match named.into_iter().find(|(_, value)| outside(*value)) {
@@ -200,7 +200,7 @@ impl Windowed {
             R::PredictLinear => {
                 regression(points, self.at, self.dialect).map(|line| line.slope * self.first + line.intercept)
             }
-            R::DoubleExponentialSmoothing => smoothed(points, self.first, self.second),
+            R::HoltWinters | R::DoubleExponentialSmoothing => smoothed(points, self.first, self.second),
             R::Changes => {
                 let differ =
                     |a: Point, b: Point| a.value != b.value && !(a.value.is_nan() && b.value.is_nan());

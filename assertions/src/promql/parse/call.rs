@@ -185,6 +185,10 @@ impl Parser<'_> {
                 format!("`{piece}` is experimental in Prometheus 3"),
                 format!("it needs a flag of the server; {instead}"),
             ),
+            Refusal::OtherName(name) => error(
+                format!("`{piece}` is experimental in Prometheus 3 and does not exist in 2"),
+                format!("in 2 it is called `{name}`"),
+            ),
             Refusal::OtherDialect => {
                 let hint = match self.options.dialect {
                     Dialect::V2 => "it is of Prometheus 3; set the dialect to 3 if that is what runs",

@@ -188,6 +188,12 @@ fn what_is_not_supported_is_refused_with_the_reason() {
     );
     check_in(
         Dialect::V2,
+        "double_exponential_smoothing(x[5m], 1, 1)",
+        "`double_exponential_smoothing` is experimental in Prometheus 3 and does not exist in 2",
+        "double_exponential_smoothing",
+    );
+    check_in(
+        Dialect::V2,
         "histogram_fraction(0, 1, x)",
         "`histogram_fraction` does not exist in this Prometheus",
         "histogram_fraction",

@@ -1,5 +1,5 @@
 use crate::promql::ast::{Dialect, Expr};
-use crate::promql::parse::parse;
+use crate::promql::parse::{ParseOptions, parse};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -49,6 +49,17 @@ fn one_form_for_all_ways_to_write_it() {
     check("+inf - -nan", "Inf - NaN");
     check("a AND on(b) c", "a and on (b) c");
     check("a / ignoring() group_left b", "a / ignoring () group_left () b");
+}
+
+#[test]
+fn each_dialects_name_of_the_smoothing_is_kept() {
+    for (dialect, text) in [
+        (Dialect::V2, "holt_winters(a[5m], 0.5, 0.5)"),
+        (Dialect::V3, "double_exponential_smoothing(a[5m], 0.5, 0.5)"),
+    ] {
+        let expr = parse(text, ParseOptions { dialect, experimental: true }).expect("a call");
+        assert_eq!(expr.to_string(), text);
+    }
 }
 
 #[test]
