@@ -14,6 +14,7 @@ use crate::problem::Problem;
 use crate::span::{Source, Span};
 
 mod builder;
+mod json;
 mod place;
 
 /// Largest file read, in bytes.
@@ -79,10 +80,27 @@ pub struct Key {
 /// An empty file is a null scalar at its start. Errors: everything found wrong, at least one problem; a
 /// syntax error ends the reading, so it is the last one. More than one document is an error.
 pub fn parse(source: Arc<Source>) -> Result<Node, Vec<Problem>> {
-    if let Some(problem) = unreadable(&source) {
+    let empty = Node {
+        span: Span::new(source.clone(), 0, 0),
+        value: Value::Scalar(Scalar { text: String::new(), style: Style::Plain }),
+    };
+    Ok(documents(&source, 1)?.into_iter().next().unwrap_or(empty))
+}
+
+/// Reads all YAML documents of a file, as Kubernetes' objects are written; those with nothing in them are left out.
+///
+/// Errors: as of [`parse`].
+pub fn parse_all(source: Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
+    let mut documents = documents(&source, usize::MAX)?;
+    documents.retain(|document| !document.is_null());
+    Ok(documents)
+}
+
+fn documents(source: &Arc<Source>, documents_max: usize) -> Result<Vec<Node>, Vec<Problem>> {
+    if let Some(problem) = unreadable(source) {
         return Err(vec![problem]);
     }
-    builder::build(&source)
+    builder::build(source, documents_max)
 }
 
 /// What no YAML parser should be asked to read: a file too large, or one with control characters.

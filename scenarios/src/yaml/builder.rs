@@ -1,6 +1,7 @@
 //! Events to tree: the stack of open lists and maps, anchors, merge keys, and the bounds.
 
 use super::*;
+use std::borrow::Cow;
 
 /// A list or map whose end has not come yet.
 struct Open {
@@ -19,31 +20,38 @@ struct Stop;
 
 struct Builder<'a> {
     source: &'a Arc<Source>,
-    /// Byte offset of each character, or empty when every character is one byte.
+    /// Byte offset of each character that the parser reads, or empty when every character is one byte.
     bytes: Vec<usize>,
     stack: Vec<Open>,
-    root: Option<Node>,
+    /// The documents that are complete.
+    roots: Vec<Node>,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     documents: usize,
+    documents_max: usize,
     /// Where the last event ended: a block scalar's header stands between there and its text.
     last_end: usize,
     problems: Vec<Problem>,
 }
 
-pub(super) fn build(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
+pub(super) fn build(source: &Arc<Source>, documents_max: usize) -> Result<Vec<Node>, Vec<Problem>> {
+    let (text, bytes) = match json::without_surrogates(&source.text) {
+        Some((text, bytes)) => (Cow::Owned(text), bytes),
+        None => (Cow::Borrowed(source.text.as_str()), byte_offsets(&source.text)),
+    };
     let mut builder = Builder {
         source,
-        bytes: byte_offsets(&source.text),
+        bytes,
         stack: Vec::new(),
-        root: None,
+        roots: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
         documents: 0,
+        documents_max,
         last_end: 0,
         problems: Vec::new(),
     };
-    for event in Parser::new_from_str(&source.text) {
+    for event in Parser::new_from_str(&text) {
         let read = match event {
             Ok((event, span)) => builder.event(event, span),
             Err(error) => {
@@ -56,8 +64,7 @@ pub(super) fn build(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
             break;
         }
     }
-    let empty = || Node { span: Span::new(source.clone(), 0, 0), value: plain("") };
-    if builder.problems.is_empty() { Ok(builder.root.unwrap_or_else(empty)) } else { Err(builder.problems) }
+    if builder.problems.is_empty() { Ok(builder.roots) } else { Err(builder.problems) }
 }
 
 fn byte_offsets(text: &str) -> Vec<usize> {
@@ -65,10 +72,6 @@ fn byte_offsets(text: &str) -> Vec<usize> {
         return Vec::new();
     }
     text.char_indices().map(|(at, _)| at).collect()
-}
-
-fn plain(text: &str) -> Value {
-    Value::Scalar(Scalar { text: text.to_owned(), style: Style::Plain })
 }
 
 impl Builder<'_> {
@@ -122,7 +125,7 @@ impl Builder<'_> {
 
     fn document(&mut self, start: usize, end: usize) -> Result<(), Stop> {
         self.documents += 1;
-        if self.documents == 1 {
+        if self.documents <= self.documents_max {
             return Ok(());
         }
         let problem = Problem::error("a second YAML document in one file", self.span(start, end));
@@ -285,7 +288,7 @@ impl Builder<'_> {
             return self.stop(problem.hint("an alias used many times counts each time"));
         }
         let Some(open) = self.stack.last_mut() else {
-            self.root = Some(node);
+            self.roots.push(node);
             return Ok(());
         };
         match &mut open.shape {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{Scalar, Style};
+use super::{Scalar, Style, json};
 use crate::span::Span;
 
 /// One character that is not white space: the bytes it takes up in the source.
@@ -62,6 +62,9 @@ fn units(style: Style, span: &Span) -> Vec<Unit> {
 /// Length of the escape at the start of `rest`, and whether it stands for something other than white space.
 fn escape(rest: &str) -> (usize, bool) {
     let Some(kind) = rest[1..].chars().next() else { return (1, true) };
+    if json::pair(rest).is_some() {
+        return (json::PAIR_BYTES, true);
+    }
     let digits = match kind {
         'x' => 2,
         'u' => 4,

@@ -50,6 +50,31 @@ fn spans_cover_exactly_the_scalar() {
 }
 
 #[test]
+fn json_may_write_a_character_as_two_halves() {
+    check(r#"{"a": "\ud83d\uDE00é", "b": 1}"#, r#"{a: "😀é"@"\"\\ud83d\\uDE00é\"", b: "1"@"1"}"#);
+    check(r#"{"a": "\\ud83d\\ude00"}"#, r#"{a: "\\ud83d\\ude00"@"\"\\\\ud83d\\\\ude00\""}"#);
+    check_problems(r#"{"a": "\ud83d!"}"#, &[("1:8", "Unicode")]);
+    let tree = parse(source(r#"{"a": "x\ud83d\ude00y"}"#)).expect("valid");
+    let place = tree.get("a").expect("there").span_within(5..6);
+    assert_eq!((place.text(), place.position().column), ("y", 21));
+}
+
+#[test]
+fn a_file_may_hold_several_documents_where_that_is_asked_for() {
+    let all = |text: &str| {
+        let documents = parse_all(source(text))?;
+        Ok::<_, Vec<Problem>>(documents.iter().map(shape).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(
+        all("---\na: 1\n---\n# nothing\n---\nb: &x 2\n").as_deref(),
+        Ok(r#"{a: "1"@"1"} {b: "2"@"2"}"#)
+    );
+    assert_eq!(all("").as_deref(), Ok(""));
+    let problems = all("a: 1\n---\nb: [\n").expect_err("never closed");
+    assert_eq!(problems[0].span.as_ref().expect("a place").position().line, 3);
+}
+
+#[test]
 fn block_scalars_are_spanned_from_header_to_last_line() {
     check("a: |\n  x\n\n  y\n\n# c\nb: 1\n", "{a: \"x\\n\\ny\\n\"@\"|\\n  x\\n\\n  y\", b: \"1\"@\"1\"}");
     check("a: &x >- # why | not\n  x\n  y\n", "{a: \"x y\"@\">- # why | not\\n  x\\n  y\"}");
