@@ -104,10 +104,18 @@ pub fn load(sources: &[Arc<Source>], options: ParseOptions) -> Result<Loaded, Ve
 
 /// Reads rule files, which may have no rules. Errors: as [`load`].
 pub fn read(sources: &[Arc<Source>], options: ParseOptions) -> Result<Loaded, Vec<Problem>> {
+    read_trees(sources.iter().map(|source| yaml::parse(source.clone())), options)
+}
+
+/// Reads what stands in files, or in other files as in one of its own: maps with `groups:`. Errors: as [`load`].
+pub(crate) fn read_trees(
+    trees: impl IntoIterator<Item = Result<Node, Vec<Problem>>>,
+    options: ParseOptions,
+) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut rules = RuleSet::default();
-    for source in sources {
-        match yaml::parse(source.clone()) {
+    for tree in trees {
+        match tree {
             Ok(tree) => {
                 let mut reader =
                     Reader { options, problems: &mut problems, next_index: rules.rules().count() };
