@@ -82,6 +82,8 @@ impl Finding {
     pub fn render(&self, colour: bool) -> String {
         let mut problem = self.problem.clone();
         problem.summary = format!("{} [{}]", problem.summary, self.lint.id);
+        // Of a file without text there is nothing to show; the summary names it.
+        problem.span = problem.span.filter(|span| !span.source.text.is_empty());
         let text = problem.render(colour);
         match self.level {
             Level::Note => text.replacen("warning", "note", 1),
@@ -176,7 +178,7 @@ pub fn check(inputs: &[Input], metrics: Option<&Metrics>, settings: &Settings) -
     for input in inputs {
         tests::posts(&input.source, &mut findings);
         match input.kind {
-            None => unreadable(input, &mut findings),
+            None | Some(Kind::Prometheus | Kind::Kubernetes) => file::not_checked(input, &mut findings),
             Some(Kind::Rules) => {}
             Some(Kind::Alertmanager) => routes::check(&context, &input.source, &mut findings),
             Some(Kind::Dashboard) => dashboards::check(&context, &input.source, &mut findings),
@@ -186,6 +188,12 @@ pub fn check(inputs: &[Input], metrics: Option<&Metrics>, settings: &Settings) -
             Some(Kind::Objectives) => {
                 let mut report = Report { findings: &mut findings, item: None };
                 let problems = scenarios::yaml::parse(input.source.clone()).err().unwrap_or_default();
+                if problems.is_empty() {
+                    let summary = "of objectives nothing is checked but that they can be read";
+                    let fix = "check the rules that test them";
+                    let start = Span::new(input.source.clone(), 0, 0);
+                    report.add_as(Level::Note, &lints::FILE_UNCHECKED, start, summary, fix);
+                }
                 problems.into_iter().for_each(|problem| report.adopt(&lints::FILE_UNREADABLE, problem));
             }
             Some(Kind::Scenario) => {
@@ -200,22 +208,11 @@ pub fn check(inputs: &[Input], metrics: Option<&Metrics>, settings: &Settings) -
     sorted(inputs, findings)
 }
 
-fn unreadable(input: &Input, findings: &mut Vec<Finding>) {
-    let mut report = Report { findings, item: None };
-    if input.problems.is_empty() {
-        let words: Vec<&str> = Kind::ALL.iter().map(|(word, _)| *word).collect();
-        let summary = format!("nothing in {} tells what it is", input.source.name);
-        let fix = format!("say so with `--kind`: {}", words.join(", "));
-        report.add(&lints::FILE_UNREADABLE, Span::new(input.source.clone(), 0, 0), summary, fix);
-    }
-    input.problems.iter().for_each(|problem| report.adopt(&lints::FILE_UNREADABLE, problem.clone()));
-}
-
 /// In the order of the files, their places and the checks.
 fn sorted(inputs: &[Input], mut findings: Vec<Finding>) -> Vec<Finding> {
     let file = |finding: &Finding| {
         let span = finding.problem.span.as_ref()?;
-        inputs.iter().position(|input| Arc::ptr_eq(&input.source, &span.source))
+        inputs.iter().position(|input| input.source.name == span.source.name)
     };
     let key = |finding: &Finding| {
         let start = finding.problem.span.as_ref().map_or(0, |span| span.start);

@@ -158,9 +158,8 @@ fn each_check_is_seen_to_find_to_spare_and_to_be_switched_off() {
             shown.insert((id.to_owned(), sign.to_owned()));
         }
     }
-    // What a scenario or the disk says comes from their own readers, and comments about checks cannot be switched off.
-    let elsewhere =
-        |id: &str| id.starts_with("check/") || id.starts_with("file/") || id == "scenario/invalid";
+    // What a scenario says comes from its own reader, and comments about checks cannot be switched off.
+    let elsewhere = |id: &str| id.starts_with("check/") || id == "scenario/invalid";
     for lint in lints::ALL {
         for sign in ["+", "-", "off"] {
             let is_shown = shown.contains(&(lint.id.to_owned(), sign.to_owned()));

@@ -1,13 +1,16 @@
-//! What a file is, told from its content.
+//! What a file is, told from its structure.
 
-use scenarios::span::Source;
-use scenarios::yaml::{Node, parse};
+use super::lints;
+use super::{Finding, Input, Report};
+use scenarios::problem::Problem;
+use scenarios::span::{Source, Span};
+use scenarios::yaml::{self, Node, Value};
 use std::sync::Arc;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Prometheus rules.
+    /// Prometheus rules, also as PrometheusRule objects of Kubernetes.
     Rules,
     /// An alertmanager.yml.
     Alertmanager,
@@ -23,11 +26,15 @@ pub enum Kind {
     Scenario,
     /// Anything else that people read or run: runbooks, scripts.
     Notes,
+    /// A prometheus.yml, which is not checked.
+    Prometheus,
+    /// Objects of Kubernetes without rules, which are not checked.
+    Kubernetes,
 }
 
 impl Kind {
     /// Every kind and its word on the command line.
-    pub const ALL: [(&'static str, Kind); 8] = [
+    pub const ALL: [(&'static str, Kind); 10] = [
         ("rules", Kind::Rules),
         ("alertmanager", Kind::Alertmanager),
         ("dashboard", Kind::Dashboard),
@@ -36,6 +43,8 @@ impl Kind {
         ("objectives", Kind::Objectives),
         ("scenario", Kind::Scenario),
         ("notes", Kind::Notes),
+        ("prometheus", Kind::Prometheus),
+        ("kubernetes", Kind::Kubernetes),
     ];
 
     /// The kind of that word.
@@ -57,34 +66,128 @@ impl Kind {
         if is_text {
             return Some(Kind::Notes);
         }
-        let keys: Vec<String> = match parse(source.clone()) {
-            Ok(tree) => keys(&tree),
-            Err(_) => guessed_keys(&source.text),
-        };
-        let has = |key: &str| keys.iter().any(|found| found == key);
-        let kinds = [
-            (has("hand_tests"), Kind::HandTests),
-            (has("tests") || has("rule_files") && !has("scrape_configs"), Kind::RuleTests),
-            (has("groups"), Kind::Rules),
-            (has("objectives"), Kind::Objectives),
-            (has("panels") || has("dashboard") || has("rows"), Kind::Dashboard),
-            (has("phases") || has("target") || has("traffic"), Kind::Scenario),
-            (has("receivers") || has("route") || has("inhibit_rules"), Kind::Alertmanager),
-        ];
-        kinds.into_iter().find(|(fits, _)| *fits).map(|(_, kind)| kind)
+        match yaml::parse_all(source.clone()) {
+            Ok(documents) => {
+                let kinds: Vec<Kind> = documents.iter().filter_map(of_document).collect();
+                kinds.iter().find(|kind| **kind == Kind::Rules).or(kinds.first()).copied()
+            }
+            Err(_) => guessed(&source.text),
+        }
     }
 }
 
-fn keys(tree: &Node) -> Vec<String> {
-    tree.entries().map(|(key, _)| key.text.clone()).collect()
+/// Whether a node is what the API of Kubernetes takes; then its `kind`.
+pub(super) fn object_kind(node: &Node) -> Option<&str> {
+    node.get("apiVersion")?.text()?;
+    node.get("kind")?.text()
 }
 
-/// Words at the start of a line that are followed by a colon.
-fn guessed_keys(text: &str) -> Vec<String> {
-    let key = |line: &str| {
-        let (key, _) = line.split_once(':')?;
-        let key = key.trim_matches(['"', ' ']);
-        (!key.is_empty() && !line.starts_with([' ', '#', '-'])).then(|| key.to_owned())
+fn of_document(tree: &Node) -> Option<Kind> {
+    match object_kind(tree) {
+        Some("PrometheusRule") => return Some(Kind::Rules),
+        Some("List" | "PrometheusRuleList") => {
+            let items = tree.get("items").map(Node::items).unwrap_or_default();
+            let has_rules = items.iter().any(|item| of_document(item) == Some(Kind::Rules));
+            return Some(if has_rules { Kind::Rules } else { Kind::Kubernetes });
+        }
+        Some("Dashboard") if tree.get("spec").is_some_and(is_dashboard) => return Some(Kind::Dashboard),
+        Some(_) => return Some(Kind::Kubernetes),
+        None => {}
+    }
+    let has = |key: &str| tree.get(key).is_some();
+    let list = |key: &str| tree.get(key).is_some_and(|node| matches!(node.value, Value::Sequence(_)));
+    let is_only = |key: &str| has(key) && tree.entries().count() == 1;
+    let global = tree.get("global");
+    let in_global = |key: &str| global.is_some_and(|global| global.get(key).is_some());
+    let kinds = [
+        (has("hand_tests"), Kind::HandTests),
+        (list("groups") || is_only("groups"), Kind::Rules),
+        (list("objectives"), Kind::Objectives),
+        (is_dashboard(tree), Kind::Dashboard),
+        (list("phases") || has("target") || has("traffic"), Kind::Scenario),
+        // OpenTelemetry's collector has a map of receivers.
+        (list("receivers") || has("route") || list("inhibit_rules"), Kind::Alertmanager),
+        (PROMETHEUS_KEYS.iter().any(|key| has(key)), Kind::Prometheus),
+        (GLOBAL_KEYS.iter().any(|key| in_global(key)), Kind::Prometheus),
+        (has("rule_files") || list("tests") && has_rule_tests(tree), Kind::RuleTests),
+    ];
+    kinds.into_iter().find(|(fits, _)| *fits).map(|(_, kind)| kind)
+}
+
+/// Keys that only a prometheus.yml has at its top, and those that only it has under `global`.
+const PROMETHEUS_KEYS: &[&str] =
+    &["scrape_configs", "scrape_config_files", "alerting", "remote_write", "remote_read", "otlp"];
+const GLOBAL_KEYS: &[&str] =
+    &["scrape_interval", "scrape_timeout", "evaluation_interval", "external_labels", "query_log_file"];
+
+fn is_dashboard(tree: &Node) -> bool {
+    // As exported by the API, with one more level around it; since version 2 of the schema panels are named elements.
+    let has = |key: &str| tree.get(key).is_some();
+    tree.get("dashboard").is_some_and(is_dashboard) || has("panels") || has("rows") || has("elements")
+}
+
+fn has_rule_tests(tree: &Node) -> bool {
+    let keys = ["input_series", "alert_rule_test", "promql_expr_test"];
+    let tests = tree.get("tests").map(Node::items).unwrap_or_default();
+    tests.iter().any(|test| keys.iter().any(|key| test.get(key).is_some()))
+}
+
+/// What a file that cannot be read was probably meant to be: told by words at the start of a line before a colon, in JSON by
+/// words in quotes.
+fn guessed(text: &str) -> Option<Kind> {
+    let has_line = |key: &str, value: &str| {
+        text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.trim_end() == value))
     };
-    text.lines().filter_map(key).collect()
+    let has =
+        |key: &str| text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let is_json = text.trim_start_matches('\u{feff}').trim_start().starts_with('{');
+    let kinds = [
+        (has_line("kind:", " PrometheusRule"), Kind::Rules),
+        (has("apiVersion") && has("kind"), Kind::Kubernetes),
+        (is_json && text.contains("\"panels\""), Kind::Dashboard),
+        (has("hand_tests"), Kind::HandTests),
+        (has("tests"), Kind::RuleTests),
+        (has("groups"), Kind::Rules),
+        (has("objectives"), Kind::Objectives),
+        (has("phases"), Kind::Scenario),
+        (has("route") || has("receivers"), Kind::Alertmanager),
+        (PROMETHEUS_KEYS.iter().any(|key| has(key)), Kind::Prometheus),
+    ];
+    kinds.into_iter().find(|(fits, _)| *fits).map(|(_, kind)| kind)
+}
+
+/// Says of a file that nothing in it was looked at, and why.
+pub(super) fn not_checked(input: &Input, findings: &mut Vec<Finding>) {
+    let start = Span::new(input.source.clone(), 0, 0);
+    let mut report = Report { findings, item: None };
+    let syntax = || yaml::parse_all(input.source.clone()).err().unwrap_or_default();
+    let mut unreadable = |problems: &[Problem]| {
+        problems.iter().for_each(|problem| report.adopt(&lints::FILE_UNREADABLE, problem.clone()));
+        !problems.is_empty()
+    };
+    if unreadable(&input.problems) || unreadable(&syntax()) {
+        return;
+    }
+    let name = &input.source.name;
+    let (lint, summary, fix) = match input.kind {
+        Some(Kind::Prometheus) => (
+            &lints::FILE_UNCHECKED,
+            format!("{name} is Prometheus' own configuration, of which nothing is checked here"),
+            "`promtool check config` checks it; name its rule files here".to_owned(),
+        ),
+        Some(Kind::Kubernetes) => (
+            &lints::FILE_UNCHECKED,
+            format!("{name} has no PrometheusRule: nothing of it is checked"),
+            "what stands in other objects can be checked in a file of its own".to_owned(),
+        ),
+        _ => {
+            let words: Vec<&str> = Kind::ALL.iter().map(|(word, _)| *word).collect();
+            (
+                &lints::FILE_UNREADABLE,
+                format!("nothing in {name} tells what it is"),
+                format!("say so with `--kind`: {}", words.join(", ")),
+            )
+        }
+    };
+    report.add(lint, start, summary, fix);
 }

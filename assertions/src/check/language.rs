@@ -4,6 +4,7 @@ use super::lints::{self, Level};
 use super::{Report, Settings};
 use crate::promql::ast::Dialect;
 use crate::promql::parse::{ParseError, parse};
+use scenarios::problem::Problem;
 use scenarios::yaml::Node;
 
 /// A language and what gives it away; all marks in lower case.
@@ -44,7 +45,7 @@ const LANGUAGES: &[(&str, &[&str])] = &[
 ];
 
 /// The language an expression is probably written in, if it is none of Prometheus'.
-fn other_language(text: &str) -> Option<&'static str> {
+pub(super) fn other_language(text: &str) -> Option<&'static str> {
     // A word at the start stands after a blank, too.
     let text = format!(" {}", without_texts(&text.to_lowercase()));
     let found = LANGUAGES.iter().find(|(_, marks)| marks.iter().any(|mark| text.contains(mark)));
@@ -108,6 +109,15 @@ pub(super) fn only_of(node: &Node, settings: &Settings, report: &mut Report<'_>)
 
 fn only(node: &Node, version: &str, level: Level, report: &mut Report<'_>) {
     let summary = format!("only Prometheus {version} understands this expression");
-    let fix = format!("say which one runs with `--prometheus {version}`, or write it so that both do");
-    report.add_as(level, &lints::PROMQL_DIALECT, node.head(), summary, fix);
+    report.add_as(level, &lints::PROMQL_DIALECT, node.head(), summary, say_which(version));
+}
+
+fn say_which(version: &str) -> String {
+    format!("say which one runs with `--prometheus {version}`, or write it so that both do")
+}
+
+/// What one Prometheus refuses and the one of `version` takes, where nothing says which one runs.
+pub(super) fn only_for(problem: Problem, version: &str) -> Problem {
+    let summary = format!("only Prometheus {version} takes this: {}", problem.summary);
+    Problem { summary, hint: Some(say_which(version)), ..problem.warning() }
 }

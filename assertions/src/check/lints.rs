@@ -66,6 +66,8 @@ pub(super) static FILE_UNREADABLE: Lint = lint(
     Nothing,
     "a file that cannot be read, or of which nothing tells what it is",
 );
+pub(super) static FILE_UNCHECKED: Lint =
+    lint("file/unchecked", Warning, Nothing, "a file, or an object in it, of which nothing is checked");
 pub(super) static RULE_INVALID: Lint =
     lint("rule/invalid", Error, Nothing, "a rule file that Prometheus does not load, or not as meant");
 pub(super) static PROMQL_SYNTAX: Lint =
@@ -77,7 +79,7 @@ pub(super) static PROMQL_LANGUAGE: Lint = lint(
     "an expression in another query language: LogQL, Flux, SQL, MetricsQL",
 );
 pub(super) static PROMQL_DIALECT: Lint =
-    lint("promql/dialect", Warning, Nothing, "an expression that only Prometheus 2, or only 3, understands");
+    lint("promql/dialect", Warning, Nothing, "what only Prometheus 2, or only 3, understands");
 pub(super) static RATE_OF_GAUGE: Lint =
     lint("promql/rate-of-gauge", Error, Nothing, "`rate`, `increase` or `irate` of a gauge");
 pub(super) static COUNTER_WITHOUT_RATE: Lint =
@@ -219,6 +221,7 @@ pub(super) static UNUSED_DISABLE: Lint =
 /// All checks, by family.
 pub static ALL: &[&Lint] = &[
     &FILE_UNREADABLE,
+    &FILE_UNCHECKED,
     &RULE_INVALID,
     &PROMQL_SYNTAX,
     &PROMQL_LANGUAGE,

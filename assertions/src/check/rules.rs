@@ -1,7 +1,9 @@
 //! Rule files as the checks see them: every rule by itself, so that one that cannot be read hides none of the others.
 //!
+//! A file is one of Prometheus', or has PrometheusRule objects of Kubernetes: several documents, or a list, among others.
 //! What makes a file invalid is told by the reader that a run uses ([`crate::rule`]); here is only where things stand.
 
+use super::file::object_kind;
 use super::lints::{self, Level};
 use super::{Finding, Report, Settings, language};
 use crate::duration;
@@ -10,7 +12,7 @@ use crate::promql::parse::{ParseError, parse};
 use crate::rule;
 use scenarios::problem::{Problem, Severity};
 use scenarios::span::{Source, Span};
-use scenarios::yaml::{self, Node};
+use scenarios::yaml::{self, Node, Value};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -143,27 +145,94 @@ pub(super) fn extent(node: &Node) -> Range<usize> {
 
 /// Reads a file; what is wrong with it becomes findings.
 pub(super) fn read(source: &Arc<Source>, settings: &Settings, findings: &mut Vec<Finding>) -> RuleFile {
-    let tree = match yaml::parse(source.clone()) {
-        Ok(tree) => tree,
+    let (trees, are_objects) = match trees(source, findings) {
+        Ok(read) => read,
         Err(problems) => {
             let mut report = Report { findings, item: None };
             problems.into_iter().for_each(|problem| report.adopt(&lints::RULE_INVALID, problem));
             return RuleFile { groups: Vec::new() };
         }
     };
-    let list = |node: Option<&Node>| node.map(Node::items).unwrap_or_default().to_vec();
     let mut groups = Vec::new();
-    for node in list(tree.get("groups")) {
+    for node in all_groups(&trees) {
         let shared = texts(node.get("labels"));
-        let rules = list(node.get("rules"));
+        let rules = node.get("rules").map(Node::items).unwrap_or_default();
         let rules = rules.iter().filter_map(|rule| view(rule, &shared, settings, findings)).collect();
         let interval = node.get("interval");
         let interval = interval.and_then(|node| Some((duration::parse(node.text()?)?, node.head())));
-        groups.push(GroupView { interval, item: head_of(&node), rules });
+        groups.push(GroupView { interval, item: head_of(node), rules });
     }
     let file = RuleFile { groups };
-    adopt_problems(source, &tree, settings, &file, findings);
+    let load = |dialect: Dialect| match are_objects {
+        true => rule::read_trees(trees.iter().cloned().map(Ok), dialect.into()),
+        false => rule::load(std::slice::from_ref(source), dialect.into()),
+    };
+    let read = |dialect| load(dialect).map_or_else(|problems| problems, |loaded| loaded.warnings);
+    adopt_problems(problems(settings, read), &trees, &file, findings);
     file
+}
+
+/// Everything in a file that has `groups:`: the file itself, or what its objects specify; and whether it is objects.
+fn trees(source: &Arc<Source>, findings: &mut Vec<Finding>) -> Result<(Vec<Node>, bool), Vec<Problem>> {
+    let documents = yaml::parse_all(source.clone())?;
+    if !documents.iter().any(|document| object_kind(document).is_some()) {
+        // Of several documents Prometheus reads the first only, so a second one is a mistake.
+        return Ok((vec![yaml::parse(source.clone())?], false));
+    }
+    let mut trees = Vec::new();
+    documents.iter().for_each(|document| objects(document, &mut trees, findings));
+    Ok((trees, true))
+}
+
+/// What the PrometheusRule objects in a document specify; of others it is said that they were not looked at.
+fn objects(document: &Node, trees: &mut Vec<Node>, findings: &mut Vec<Finding>) {
+    let mut report = Report { findings: &mut *findings, item: None };
+    match object_kind(document) {
+        Some("List" | "PrometheusRuleList") => {
+            let items = document.get("items").map(Node::items).unwrap_or_default();
+            items.iter().for_each(|item| objects(item, trees, findings));
+        }
+        Some("PrometheusRule") => match document.get("spec") {
+            Some(spec) => trees.push(without_thanos(spec)),
+            None => {
+                let problem = Problem::error("a PrometheusRule without `spec`", document.head());
+                report.adopt(&lints::RULE_INVALID, problem.hint("write `spec:` and below it `groups:`"));
+            }
+        },
+        kind => {
+            let what = kind.map_or("this document".to_owned(), |kind| format!("this {kind}"));
+            let fix =
+                "only PrometheusRule objects are; what stands in others can be checked in a file of its own";
+            let span = document.get("kind").unwrap_or(document).head();
+            let summary = format!("{what} is not checked");
+            report.add_as(Level::Note, &lints::FILE_UNCHECKED, span, summary, fix);
+        }
+    }
+}
+
+/// Groups without the one key that the operator takes and Prometheus does not: it is for Thanos.
+fn without_thanos(spec: &Node) -> Node {
+    let mut spec = spec.clone();
+    if let Value::Mapping(entries) = &mut spec.value {
+        let groups = entries.iter_mut().filter(|(key, _)| key.text == "groups");
+        for (_, groups) in groups {
+            let Value::Sequence(groups) = &mut groups.value else { continue };
+            for group in groups {
+                if let Value::Mapping(entries) = &mut group.value {
+                    entries.retain(|(key, _)| key.text != "partial_response_strategy");
+                }
+            }
+        }
+    }
+    spec
+}
+
+fn all_groups(trees: &[Node]) -> impl Iterator<Item = &Node> {
+    trees.iter().flat_map(|tree| tree.get("groups").map(Node::items).unwrap_or_default())
+}
+
+fn all_rules(trees: &[Node]) -> impl Iterator<Item = &Node> {
+    all_groups(trees).flat_map(|group| group.get("rules").map(Node::items).unwrap_or_default())
 }
 
 /// A group's own lines, down to its rules.
@@ -223,47 +292,59 @@ fn view(node: &Node, shared: &[Text], settings: &Settings, findings: &mut Vec<Fi
 
 /// What the reader of a run says of the file, without what is told already: expressions that cannot be read.
 fn adopt_problems(
-    source: &Arc<Source>,
-    tree: &Node,
-    settings: &Settings,
+    problems: Vec<(Problem, Option<&'static str>)>,
+    trees: &[Node],
     file: &RuleFile,
     findings: &mut Vec<Finding>,
 ) {
-    let read = |dialect: Dialect| match rule::load(std::slice::from_ref(source), dialect.into()) {
-        Ok(loaded) => loaded.warnings,
-        Err(problems) => problems,
-    };
-    let mut problems = read(settings.dialect.unwrap_or(Dialect::V2));
-    if settings.dialect.is_none() {
-        // Nobody said which Prometheus: what one of the two takes is no problem.
-        let modern = read(Dialect::V3);
-        let place = |problem: &Problem| problem.span.as_ref().map(|span| span.start);
-        problems.retain(|problem| modern.iter().any(|other| place(other) == place(problem)));
-    }
-    let rules = tree.get("groups").map(Node::items).unwrap_or_default();
-    let rules = rules.iter().flat_map(|group| group.get("rules").map(Node::items).unwrap_or_default());
-    let texts: Vec<Span> = rules.filter_map(|rule| rule.get("expr")).map(|expr| expr.span.clone()).collect();
-    let templates: Vec<Span> = templates(tree);
+    let texts: Vec<Span> =
+        all_rules(trees).filter_map(|rule| rule.get("expr")).map(|expr| expr.span.clone()).collect();
+    let templates: Vec<Span> = templates(trees);
     let items = || file.groups.iter().flat_map(|group| group.rules.iter().map(|rule| rule.item.clone()));
-    for problem in problems {
+    for (problem, only) in problems {
         let start = problem.span.as_ref().map_or(0, |span| span.start);
         let of_expression = texts.iter().any(|text| text.start <= start && start < text.end);
         if of_expression && !is_about_kind(&problem) {
             continue;
         }
         let item = items().find(|item| item.contains(&start));
+        let mut report = Report { findings: &mut *findings, item };
+        if let Some(version) = only {
+            report.push(Level::Warning, &lints::PROMQL_DIALECT, language::only_for(problem, version));
+            continue;
+        }
         let of_template = templates.iter().any(|text| text.start <= start && start < text.end);
         let (level, lint) = weigh(&problem, of_template);
         let problem = if level == Level::Error { problem } else { problem.warning() };
-        Report { findings: &mut *findings, item }.push(level, lint, problem);
+        report.push(level, lint, problem);
     }
 }
 
+/// What `read` says for the Prometheus that runs. Where nobody said which: what is wrong for both, and what is wrong for one
+/// of them only with the version of the other.
+pub(super) fn problems(
+    settings: &Settings,
+    read: impl Fn(Dialect) -> Vec<Problem>,
+) -> Vec<(Problem, Option<&'static str>)> {
+    if let Some(dialect) = settings.dialect {
+        return read(dialect).into_iter().map(|problem| (problem, None)).collect();
+    }
+    let (old, new) = (read(Dialect::V2), read(Dialect::V3));
+    let place = |problem: &Problem| problem.span.as_ref().map(|span| span.start);
+    let is_in =
+        |problem: &Problem, others: &[Problem]| others.iter().any(|other| place(other) == place(problem));
+    let only = |these: &[Problem], others: &[Problem], version| {
+        let refused = these.iter().filter(|problem| problem.severity == Severity::Error);
+        let refused = refused.filter(|problem| !is_in(problem, others)).cloned();
+        refused.map(|problem| (problem, Some(version))).collect::<Vec<_>>()
+    };
+    let both = old.iter().filter(|problem| is_in(problem, &new)).map(|problem| (problem.clone(), None));
+    both.chain(only(&old, &new, "3")).chain(only(&new, &old, "2")).collect()
+}
+
 /// Where labels and annotations are written that are templates.
-fn templates(tree: &Node) -> Vec<Span> {
-    let groups = tree.get("groups").map(Node::items).unwrap_or_default();
-    let rules = groups.iter().flat_map(|group| group.get("rules").map(Node::items).unwrap_or_default());
-    let fields = rules.flat_map(|rule| [rule.get("labels"), rule.get("annotations")]).flatten();
+fn templates(trees: &[Node]) -> Vec<Span> {
+    let fields = all_rules(trees).flat_map(|rule| [rule.get("labels"), rule.get("annotations")]).flatten();
     let spans = fields.map(|field| field.span.clone());
     spans
         .filter(|span| span.source.text.get(span.start..span.end).is_some_and(|text| text.contains("{{")))
