@@ -1,17 +1,24 @@
-//! Grafana dashboards: the expressions of their panels, with variables filled in so that they can be read.
+//! Grafana dashboards: every expression in them, wherever it stands: panels, rows, annotations, queries of variables.
 //!
-//! JSON is read by the YAML reader, which keeps places. A variable gets a stand-in of its own length, so that places stay.
+//! JSON is read by the YAML reader, which keeps places. Variables are filled in so that expressions can be read
+//! (`variables`); whom an expression is for, Prometheus or another system, is for `datasources` to say. What is not looked at
+//! is told.
 
 use super::lints;
 use super::rules::{Expression, extent};
-use super::{Context, Finding, Report, matching, naming, promql, quantiles};
-use scenarios::span::Source;
+use super::{Context, Finding, Report, language, matching, naming, promql, quantiles};
+use crate::promql::parse::ParseError;
+use datasources::{Datasources, System};
+use scenarios::problem::Problem;
+use scenarios::span::{Source, Span};
 use scenarios::yaml::{self, Node, Scalar, Value};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
+use variables::Reading;
 
-/// Deepest nesting of rows that is looked into.
-const DEPTH_MAX: usize = 8;
+mod datasources;
+mod variables;
 
 pub(super) fn check(context: &Context<'_>, source: &Arc<Source>, findings: &mut Vec<Finding>) {
     let tree = match yaml::parse(source.clone()) {
@@ -22,116 +29,154 @@ pub(super) fn check(context: &Context<'_>, source: &Arc<Source>, findings: &mut 
             return;
         }
     };
-    let recorded: BTreeSet<&str> =
-        context.all_rules().filter(|rule| !rule.is_alert).map(|rule| rule.name.as_str()).collect();
-    // A dashboard as exported by the API has one more level around it.
-    let root = tree.get("dashboard").unwrap_or(&tree);
-    panels(context, root, &recorded, 0, findings);
+    // As exported by the API, with one more level around it, and as an object.
+    let root = tree.get("dashboard").or_else(|| tree.get("spec")).unwrap_or(&tree);
+    let recorded = context.all_rules().filter(|rule| !rule.is_alert).map(|rule| rule.name.as_str()).collect();
+    let walk = &mut Walk { context, recorded, datasources: Datasources::of(&tree, root), findings };
+    walk.node(root, &Scope { system: System::Unknown, item: None }, true);
 }
 
-fn panels(
-    context: &Context<'_>,
-    node: &Node,
-    recorded: &BTreeSet<&str>,
-    depth: usize,
-    findings: &mut Vec<Finding>,
-) {
-    if depth > DEPTH_MAX {
-        return;
-    }
-    for key in ["rows", "panels"] {
-        for panel in node.get(key).map(Node::items).unwrap_or_default() {
-            let mut report = Report { findings: &mut *findings, item: Some(extent(panel)) };
-            for target in panel.get("targets").map(Node::items).unwrap_or_default() {
-                if asks_prometheus(panel, target) {
-                    expression(context, target, recorded, &mut report);
-                }
+struct Walk<'c, 'f> {
+    context: &'c Context<'c>,
+    /// Names of series that rules record.
+    recorded: BTreeSet<&'c str>,
+    datasources: Datasources<'c>,
+    findings: &'f mut Vec<Finding>,
+}
+
+/// What a node has from those above it.
+#[derive(Clone)]
+struct Scope {
+    system: System,
+    /// The panel, where findings can be switched off.
+    item: Option<Range<usize>>,
+}
+
+/// Keys of a dashboard or panel under which Grafana reads a list of maps.
+const LISTS: &[&str] = &["rows", "panels", "targets"];
+
+impl Walk<'_, '_> {
+    /// `holds_panels`: whether it is the dashboard, a row, a panel or a list of them.
+    fn node(&mut self, node: &Node, scope: &Scope, holds_panels: bool) {
+        for item in node.items() {
+            if holds_panels && !matches!(item.value, Value::Mapping(_)) && !item.is_null() {
+                self.odd(item, "a panel or query", scope);
             }
-            panels(context, panel, recorded, depth + 1, findings);
+            self.node(item, scope, holds_panels);
+        }
+        if !matches!(node.value, Value::Mapping(_)) {
+            return;
+        }
+        let mut scope = scope.clone();
+        scope.system = self.datasources.system(node).unwrap_or(scope.system);
+        let is_query = node.get("expr").is_some() && scope.item.is_none();
+        if is_query || node.get("targets").is_some() {
+            scope.item = Some(extent(node));
+        }
+        if scope.system != System::Other {
+            self.queries(node, &scope);
+        }
+        for (key, value) in node.entries() {
+            let is_list = holds_panels && LISTS.contains(&key.text.as_str());
+            if is_list && !matches!(value.value, Value::Sequence(_)) && !value.is_null() {
+                self.odd(value, &format!("a list for `{}`", key.text), &scope);
+            }
+            self.node(value, &scope, is_list);
         }
     }
-}
 
-/// Whether the query goes to Prometheus: a target or its panel may say where it goes, and if neither does it may.
-fn asks_prometheus(panel: &Node, target: &Node) -> bool {
-    let kind = |node: &Node| node.get("datasource")?.get("type")?.text().map(str::to_owned);
-    kind(target).or_else(|| kind(panel)).is_none_or(|kind| kind == "prometheus")
-}
+    fn report(&mut self, scope: &Scope) -> Report<'_> {
+        Report { findings: &mut *self.findings, item: scope.item.clone() }
+    }
 
-fn expression(
-    context: &Context<'_>,
-    target: &Node,
-    recorded: &BTreeSet<&str>,
-    report: &mut Report<'_>,
-) -> Option<()> {
-    let node = target.get("expr")?;
-    let text = node.text().filter(|text| !text.trim().is_empty())?;
-    let filled = filled(text);
-    let value = Value::Scalar(Scalar { text: filled, style: style(node)? });
-    let node = Node { span: node.span.clone(), value };
-    match Expression::read(&node, context.settings) {
-        Ok(expression) => {
-            promql::expression_only(context, &expression, report);
-            quantiles::expression_only(context, &expression, report);
-            matching::expression_only(&expression, report);
-            if let Some(metrics) = context.metrics {
-                naming::unknown(metrics, recorded, &expression, report);
+    fn odd(&mut self, node: &Node, wanted: &str, scope: &Scope) {
+        let problem = Problem::error(format!("expected {wanted}, found {}", node.kind()), node.head());
+        let problem = problem.hint("Grafana does not show what stands here");
+        self.report(scope).adopt(&lints::DASHBOARD_INVALID, problem);
+    }
+
+    /// What a node asks Prometheus: a panel's or annotation's `expr`, a variable's `query`.
+    fn queries(&mut self, node: &Node, scope: &Scope) {
+        if let Some(expr) = node.get("expr").filter(|expr| !expr.is_null()) {
+            match &expr.value {
+                Value::Scalar(scalar) => self.expression(expr, scalar, scope),
+                _ => self.odd(expr, "an expression", scope),
             }
         }
-        Err(error) => {
-            let span = node.span_within(error.range);
-            let fix = error.hint.unwrap_or_else(|| "the panel shows an error instead of data".to_owned());
-            report.add(&lints::DASHBOARD_INVALID, span, error.summary, fix);
+        let of_variable = node.get("type").and_then(Node::text) == Some("query");
+        let query = node.get("query").filter(|_| of_variable);
+        let query = query.map(|query| query.get("query").unwrap_or(query));
+        if let Some((query, Value::Scalar(scalar))) = query.map(|query| (query, &query.value))
+            && let Some(text) = asked(&scalar.text)
+        {
+            let scope = Scope { item: Some(extent(node)), ..scope.clone() };
+            self.expression(query, &Scalar { text, style: scalar.style }, &scope);
         }
     }
-    Some(())
-}
 
-fn style(node: &Node) -> Option<yaml::Style> {
-    match &node.value {
-        Value::Scalar(scalar) => Some(scalar.style),
-        _ => None,
+    fn expression(&mut self, node: &Node, text: &Scalar, scope: &Scope) {
+        if text.text.trim().is_empty() {
+            return;
+        }
+        let asked = Node { span: node.span.clone(), value: Value::Scalar(text.clone()) };
+        match variables::read(&asked, self.context.settings) {
+            Reading::Read(expression, open) => self.read(&expression, &open, scope),
+            Reading::Refused(error) => self.refused(&asked, error, scope),
+            Reading::Open(span) => {
+                let summary =
+                    "what this variable stands for decides what the expression is: it was not checked";
+                let fix = "write a value in its place to have it checked";
+                self.report(scope).add(&lints::DASHBOARD_UNREAD, span, summary, fix);
+            }
+        }
     }
-}
 
-/// The expression with a stand-in for each variable: a duration of the same length in brackets and after `offset`, a name
-/// elsewhere. What stands in quotes is left, unless it would end them.
-fn filled(text: &str) -> String {
-    let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(['$', '[']) {
-        let Some(length) = variable(&rest[at..]) else {
-            filled.push_str(&rest[..=at]);
-            rest = &rest[at + 1..];
-            continue;
+    /// The checks of expressions, without what they say of a part that a variable may change.
+    fn read(&mut self, expression: &Expression, open: &[Span], scope: &Scope) {
+        let (context, before) = (self.context, self.findings.len());
+        let mut report = Report { findings: &mut *self.findings, item: scope.item.clone() };
+        promql::expression_only(context, expression, &mut report);
+        quantiles::expression_only(context, expression, &mut report);
+        matching::expression_only(expression, &mut report);
+        if let Some(metrics) = context.metrics {
+            naming::unknown(metrics, &self.recorded, expression, &mut report);
+        }
+        let is_open = |finding: &Finding| {
+            let span = finding.problem.span.as_ref();
+            span.is_some_and(|span| open.iter().any(|open| open.start < span.end && span.start < open.end))
         };
-        filled.push_str(&rest[..at]);
-        filled += &stand_in(&filled, length);
-        rest = &rest[at + length..];
+        let found = self.findings.split_off(before);
+        self.findings.extend(found.into_iter().filter(|finding| !is_open(finding)));
     }
-    filled + rest
+
+    fn refused(&mut self, node: &Node, error: ParseError, scope: &Scope) {
+        let span = node.span_within(error.range);
+        let language = language::other_language(node.text().unwrap_or_default());
+        if let Some(language) = language.filter(|_| scope.system == System::Unknown) {
+            let summary =
+                format!("this is probably {language}, and nothing says whom it is for: it was not checked");
+            let fix = "give the panel's `datasource` its `type`";
+            self.report(scope).add(&lints::DASHBOARD_UNREAD, span, summary, fix);
+            return;
+        }
+        let fix = error.hint.unwrap_or_else(|| "the panel shows an error instead of data".to_owned());
+        self.report(scope).add(&lints::DASHBOARD_INVALID, span, error.summary, fix);
+    }
 }
 
-/// Bytes of the variable at the start: `$name`, `${name:format}`, `[[name]]`.
-fn variable(text: &str) -> Option<usize> {
-    let name = |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
-    if let Some(inner) = text.strip_prefix("${") {
-        return inner.find('}').map(|end| end + 3);
-    }
-    if let Some(inner) = text.strip_prefix("[[") {
-        return inner.find("]]").map(|end| end + 4);
-    }
-    let length = name(text.strip_prefix('$')?);
-    let starts_well = text[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    (length > 0 && starts_well).then_some(length + 1)
-}
-
-fn stand_in(before: &str, length: usize) -> String {
-    let trimmed = before.trim_end();
-    let in_window = trimmed.ends_with(['[', ':']) && trimmed.rfind('[') > trimmed.rfind(']');
-    if in_window || trimmed.ends_with("offset") {
-        // `1h`: long enough for any scrape interval.
-        return format!("{:<length$}", "1h");
-    }
-    "_".repeat(length)
+/// The expression in a variable's query, everything else blank: of `query_result(x)` and `label_values(x, label)`, `x`.
+fn asked(query: &str) -> Option<String> {
+    let inner = |function: &str| {
+        let rest = query.trim_end().strip_prefix(function)?.strip_suffix(')')?;
+        Some(function.len()..function.len() + rest.len())
+    };
+    let values = || {
+        let range = inner("label_values(")?;
+        // Without a metric it asks for the label's values wherever they are.
+        let end = query[range.clone()].rfind(',')?;
+        Some(range.start..range.start + end)
+    };
+    let range = inner("query_result(").or_else(values)?;
+    let blank = |text: &str| " ".repeat(text.len());
+    Some(blank(&query[..range.start]) + &query[range.clone()] + &blank(&query[range.end..]))
 }

@@ -57,7 +57,7 @@ const fn lint(id: &'static str, level: Level, needs: Needs, title: &'static str)
     Lint { id, level, needs, title }
 }
 
-use Level::{Error, Warning};
+use Level::{Error, Note, Warning};
 use Needs::{Dialect, Metrics, Nothing, ScrapeInterval};
 
 pub(super) static FILE_UNREADABLE: Lint = lint(
@@ -201,6 +201,8 @@ pub(super) static INHIBIT_NO_SOURCE: Lint =
     lint("inhibit/no-source", Warning, Nothing, "an inhibition by an alert that no rule makes");
 pub(super) static DASHBOARD_INVALID: Lint =
     lint("dashboard/invalid", Error, Nothing, "a dashboard or a panel's expression that cannot be read");
+pub(super) static DASHBOARD_UNREAD: Lint =
+    lint("dashboard/unread", Note, Nothing, "a panel's expression that was not checked");
 pub(super) static TEST_INVALID: Lint =
     lint("test/invalid", Error, Nothing, "a test file that cannot be read");
 pub(super) static TEST_UNKNOWN_ALERT: Lint =
@@ -281,6 +283,7 @@ pub static ALL: &[&Lint] = &[
     &INHIBIT_NO_EQUAL,
     &INHIBIT_NO_SOURCE,
     &DASHBOARD_INVALID,
+    &DASHBOARD_UNREAD,
     &TEST_INVALID,
     &TEST_UNKNOWN_ALERT,
     &TEST_FOREIGN_BUCKET,
