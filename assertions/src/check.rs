@@ -203,7 +203,7 @@ pub fn check(inputs: &[Input], metrics: Option<&Metrics>, settings: &Settings) -
         }
     }
     for input in inputs {
-        disable::apply(&input.source, metrics.is_some(), settings, &mut findings);
+        disable::apply(&context, &input.source, &mut findings);
     }
     sorted(inputs, findings)
 }

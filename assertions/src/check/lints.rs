@@ -22,17 +22,25 @@ impl Level {
     }
 }
 
-/// What a check must know besides the file.
+/// What a check must know besides the file, so that what it does not find is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing.
     Nothing,
-    /// What the targets export.
+    /// What the targets export; without it, it finds nothing.
     Metrics,
+    /// The same; without it, it finds what names and documentation give away.
+    MoreWithMetrics,
     /// How often they are scraped.
     ScrapeInterval,
     /// Which Prometheus runs.
     Dialect,
+    /// Not which Prometheus runs: then what only one of them takes is found.
+    NoDialect,
+    /// Rules.
+    Rules,
+    /// More than one run can know: all the other files, or for how long samples are kept wherever the rules run.
+    Everything,
 }
 
 /// A check.
@@ -58,7 +66,7 @@ const fn lint(id: &'static str, level: Level, needs: Needs, title: &'static str)
 }
 
 use Level::{Error, Note, Warning};
-use Needs::{Dialect, Metrics, Nothing, ScrapeInterval};
+use Needs::{Dialect, Everything, Metrics, MoreWithMetrics, NoDialect, Nothing, Rules, ScrapeInterval};
 
 pub(super) static FILE_UNREADABLE: Lint = lint(
     "file/unreadable",
@@ -79,11 +87,11 @@ pub(super) static PROMQL_LANGUAGE: Lint = lint(
     "an expression in another query language: LogQL, Flux, SQL, MetricsQL",
 );
 pub(super) static PROMQL_DIALECT: Lint =
-    lint("promql/dialect", Warning, Nothing, "what only Prometheus 2, or only 3, understands");
+    lint("promql/dialect", Warning, NoDialect, "what only Prometheus 2, or only 3, understands");
 pub(super) static RATE_OF_GAUGE: Lint =
-    lint("promql/rate-of-gauge", Error, Nothing, "`rate`, `increase` or `irate` of a gauge");
+    lint("promql/rate-of-gauge", Error, MoreWithMetrics, "`rate`, `increase` or `irate` of a gauge");
 pub(super) static COUNTER_WITHOUT_RATE: Lint =
-    lint("promql/counter-without-rate", Warning, Nothing, "a counter that is compared as it is");
+    lint("promql/counter-without-rate", Warning, MoreWithMetrics, "a counter that is compared as it is");
 pub(super) static RATE_OF_SUM: Lint =
     lint("promql/rate-of-sum", Error, Nothing, "`rate` over something aggregated, which hides resets");
 pub(super) static UNKNOWN_METRIC: Lint =
@@ -93,7 +101,7 @@ pub(super) static UNKNOWN_LABEL: Lint =
 pub(super) static RANGE_TOO_SHORT: Lint =
     lint("promql/range-too-short", Warning, ScrapeInterval, "a window with too few scrapes");
 pub(super) static RANGE_BEYOND_RETENTION: Lint =
-    lint("promql/range-beyond-retention", Warning, Nothing, "a window longer than samples are kept");
+    lint("promql/range-beyond-retention", Warning, Everything, "a window longer than samples are kept");
 pub(super) static NO_NAME: Lint =
     lint("promql/no-name", Warning, Nothing, "a selector without a metric name");
 pub(super) static NEVER_MATCHES: Lint =
@@ -143,12 +151,12 @@ pub(super) static ABSENT: Lint =
 pub(super) static VALUE_IN_LABEL: Lint =
     lint("alert/value-in-label", Error, Nothing, "a value in a label, which makes every change a new alert");
 pub(super) static UNBOUNDED_LABEL: Lint =
-    lint("alert/unbounded-label", Warning, Nothing, "an alert for each user, client or request");
-pub(super) static DUPLICATE: Lint = lint("alert/duplicate", Error, Nothing, "the same alert twice");
+    lint("alert/unbounded-label", Warning, MoreWithMetrics, "an alert for each user, client or request");
+pub(super) static DUPLICATE: Lint = lint("alert/duplicate", Error, Everything, "the same alert twice");
 pub(super) static SHADOWED: Lint =
-    lint("alert/shadowed", Warning, Nothing, "an alert that another one of the same labels covers");
+    lint("alert/shadowed", Warning, Everything, "an alert that another one of the same labels covers");
 pub(super) static CONTRADICTORY_SEVERITY: Lint =
-    lint("alert/contradictory-severity", Error, Nothing, "a graver alert with the lower threshold");
+    lint("alert/contradictory-severity", Error, Everything, "a graver alert with the lower threshold");
 pub(super) static WINDOW_BELOW_FOR: Lint =
     lint("alert/window-below-for", Warning, Nothing, "`for` longer than an event stays in the window");
 pub(super) static MINIMUM_TRAFFIC: Lint =
@@ -174,9 +182,9 @@ pub(super) static BURN_TEXT: Lint =
 pub(super) static LATENCY_QUANTILE: Lint =
     lint("slo/latency-quantile", Warning, Nothing, "a latency objective tested by a quantile");
 pub(super) static RECORD_DUPLICATE: Lint =
-    lint("record/duplicate", Error, Nothing, "two rules that record the same series");
+    lint("record/duplicate", Error, Everything, "two rules that record the same series");
 pub(super) static RECORD_ORDER: Lint =
-    lint("record/order", Warning, Nothing, "a recording that is used before it is made");
+    lint("record/order", Warning, Everything, "a recording that is used before it is made");
 pub(super) static GROUP_INTERVAL: Lint =
     lint("group/interval", Warning, Nothing, "a group evaluated more rarely than samples live");
 pub(super) static ALERTMANAGER_INVALID: Lint =
@@ -186,19 +194,19 @@ pub(super) static API_V1: Lint =
 pub(super) static ROUTE_UNREACHABLE: Lint =
     lint("route/unreachable", Error, Nothing, "a route that no alert reaches");
 pub(super) static ROUTE_NO_ALERT: Lint =
-    lint("route/no-alert", Warning, Nothing, "a route for a label that no rule sets");
+    lint("route/no-alert", Warning, Rules, "a route for a label that no rule sets");
 pub(super) static SEND_RESOLVED: Lint =
     lint("receiver/send-resolved", Warning, Nothing, "a receiver that is never told of the end");
 pub(super) static RECEIVER_UNUSED: Lint =
     lint("receiver/unused", Warning, Nothing, "a receiver that no route names");
 pub(super) static INHIBIT_OWN_SOURCE: Lint =
-    lint("inhibit/own-source", Warning, Nothing, "an inhibition whose sources are targets too");
+    lint("inhibit/own-source", Warning, Everything, "an inhibition whose sources are targets too");
 pub(super) static INHIBIT_MUTUAL: Lint =
     lint("inhibit/mutual", Error, Nothing, "two inhibitions that mute each other's source");
 pub(super) static INHIBIT_NO_EQUAL: Lint =
     lint("inhibit/no-equal", Warning, Nothing, "an inhibition across everything");
 pub(super) static INHIBIT_NO_SOURCE: Lint =
-    lint("inhibit/no-source", Warning, Nothing, "an inhibition by an alert that no rule makes");
+    lint("inhibit/no-source", Warning, Rules, "an inhibition by an alert that no rule makes");
 pub(super) static DASHBOARD_INVALID: Lint =
     lint("dashboard/invalid", Error, Nothing, "a dashboard or a panel's expression that cannot be read");
 pub(super) static DASHBOARD_UNREAD: Lint =
@@ -206,13 +214,15 @@ pub(super) static DASHBOARD_UNREAD: Lint =
 pub(super) static TEST_INVALID: Lint =
     lint("test/invalid", Error, Nothing, "a test file that cannot be read");
 pub(super) static TEST_UNKNOWN_ALERT: Lint =
-    lint("test/unknown-alert", Error, Nothing, "a test of an alert that no rule makes");
+    lint("test/unknown-alert", Error, Everything, "a test of an alert that no rule makes");
 pub(super) static TEST_FOREIGN_BUCKET: Lint =
     lint("test/foreign-bucket", Warning, Metrics, "a test with buckets that production does not have");
 pub(super) static HAND_TEST_UNREACHABLE: Lint =
-    lint("hand-test/unreachable", Error, Nothing, "a test by hand that cannot reach the threshold");
+    lint("hand-test/unreachable", Error, Everything, "a test by hand that cannot reach the threshold");
 pub(super) static SCENARIO: Lint =
     lint("scenario/invalid", Error, Nothing, "a scenario that cannot do what it says");
+pub(super) static MISSPELT: Lint =
+    lint("check/misspelt", Error, Nothing, "a comment that looks as if it switched off a check and does not");
 pub(super) static UNKNOWN_ID: Lint =
     lint("check/unknown-id", Error, Nothing, "a comment that switches off a check that does not exist");
 pub(super) static NO_REASON: Lint =
@@ -289,6 +299,7 @@ pub static ALL: &[&Lint] = &[
     &TEST_FOREIGN_BUCKET,
     &HAND_TEST_UNREACHABLE,
     &SCENARIO,
+    &MISSPELT,
     &UNKNOWN_ID,
     &NO_REASON,
     &UNUSED_DISABLE,
