@@ -173,7 +173,7 @@ impl Alert<'_> {
         let summary =
             format!("the value is always {range}, so it is never {} {threshold}", words(self.limit.op));
         let fix = match high == 1.0 && threshold > 1.0 && threshold <= 100.0 {
-            true => format!("{threshold} % is `{}`", threshold / 100.0),
+            true => format!("{threshold} % is `{}`", tree::tidy(threshold / 100.0)),
             false if low == 1.0 => {
                 "counting nothing gives no value, not 0: write `(count(…) or vector(0)) == 0`, or ask `absent(…)`".to_owned()
             }
@@ -203,7 +203,7 @@ impl Alert<'_> {
             words(self.limit.op)
         );
         let fix = match self.limit.is_lower() && high == 1.0 && threshold <= 100.0 {
-            true => format!("{threshold} % is `{}`", threshold / 100.0),
+            true => format!("{threshold} % is `{}`", tree::tidy(threshold / 100.0)),
             false => "write the threshold that it should cross".to_owned(),
         };
         report.add(&lints::ALWAYS_FIRES, self.span(), summary, fix);

@@ -4,16 +4,18 @@
 //! within that time should fire the alert.
 
 use super::lints;
-use super::rules::{RuleView, extent};
+use super::rules::{self, RuleView, extent};
 use super::tree::{self, Limit};
-use super::{Context, Finding, Metrics, Report, alerts, promql, quantiles};
+use super::{Context, Finding, Metrics, Report, alerts, language, promql, quantiles};
 use crate::duration;
-use crate::promql::ast::Expr;
+use crate::promql::ast::{AggregateOperator, Arithmetic, Comparison, Dialect, Expr, Operator};
 use crate::promql::function::RangeFunction;
+use crate::rule::check_keys;
+use crate::rule_test::{TestFile, glob};
 use scenarios::problem::{Problem, nearest};
 use scenarios::span::{Source, Span};
 use scenarios::units::format_duration;
-use scenarios::yaml::{self, Node};
+use scenarios::yaml::{self, Node, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,16 +35,29 @@ fn list<'n>(node: &'n Node, key: &str) -> &'n [Node] {
     node.get(key).map(Node::items).unwrap_or_default()
 }
 
-/// promtool's unit tests: alerts that no rule makes pass for silent, and buckets of their own prove nothing.
+/// promtool's unit tests: what is wrong with the file, alerts that no rule makes, which pass for silent, and buckets of their
+/// own, which prove nothing.
 pub(super) fn rule_tests(context: &Context<'_>, source: &Arc<Source>, findings: &mut Vec<Finding>) {
-    let Some(tree) = read(source, findings) else { return };
-    let is_given = |file: &str| {
-        let file = file.trim_start_matches(['.', '/']);
-        context.all_rules().any(|rule| rule.name_span.source.name.ends_with(file))
+    let read = |dialect: Dialect| match TestFile::read(source.clone(), dialect.into()) {
+        Ok(read) => read.warnings,
+        Err(problems) => problems,
     };
+    let tree = yaml::parse(source.clone()).ok();
+    let tests = tree.as_ref().map(|tree| list(tree, "tests")).unwrap_or_default();
+    for (problem, only) in rules::problems(context.settings, read) {
+        let problem = match only {
+            Some(version) => language::only_for(problem, version),
+            None => problem,
+        };
+        let start = problem.span.as_ref().map_or(0, |span| span.start);
+        let item = tests.iter().map(extent).find(|test| test.contains(&start));
+        Report { findings: &mut *findings, item }.adopt(&lints::TEST_INVALID, problem);
+    }
+    let Some(tree) = &tree else { return };
     // An alert may be one of a rule file that is not checked with it.
-    let has_all_rules = list(&tree, "rule_files").iter().filter_map(Node::text).all(is_given);
-    for test in list(&tree, "tests") {
+    let has_all_rules =
+        list(tree, "rule_files").iter().filter_map(Node::text).all(|file| is_given(context, file));
+    for test in tests {
         let mut report = Report { findings: &mut *findings, item: Some(extent(test)) };
         for case in list(test, "alert_rule_test") {
             if let Some(name) = case.get("alertname").filter(|_| has_all_rules) {
@@ -55,6 +70,19 @@ pub(super) fn rule_tests(context: &Context<'_>, source: &Arc<Source>, findings: 
             }
         }
     }
+}
+
+/// Whether a rule file that a test names, perhaps by a pattern, is among those that are checked.
+fn is_given(context: &Context<'_>, file: &str) -> bool {
+    let wanted = file.trim_start_matches("../").trim_start_matches("./").trim_start_matches('/');
+    let depth = wanted.split('/').count();
+    let given = context.all_rules().map(|rule| rule.name_span.source.name.as_str());
+    given.into_iter().any(|name| {
+        let parts: Vec<&str> = name.split('/').collect();
+        let end = parts[parts.len().saturating_sub(depth)..].join("/");
+        let fits = |(pattern, part): (&str, &str)| glob::matches(pattern, part) == Some(true);
+        end == wanted || parts.len() >= depth && wanted.split('/').zip(end.split('/')).all(fits)
+    })
 }
 
 /// The rule of that alert; a finding if there are rules and none has the name.
@@ -103,29 +131,71 @@ const HAND_TEST_KEYS: &[&str] = &["alert", "metric", "events", "within", "post",
 /// Tests by hand: whether so many events can fire the alert at all.
 pub(super) fn hand_tests(context: &Context<'_>, source: &Arc<Source>, findings: &mut Vec<Finding>) {
     let Some(tree) = read(source, findings) else { return };
-    for test in list(&tree, "hand_tests") {
+    let mut problems = Vec::new();
+    let tests =
+        tree.get("hand_tests").and_then(|node| node.expect_sequence("a list of hand tests", &mut problems));
+    for test in tests.unwrap_or_default() {
+        let mut problems = Vec::new();
+        if let Some(entries) = test.expect_mapping("a hand test, a map", &mut problems) {
+            check_keys(entries, HAND_TEST_KEYS, "a hand test", &mut problems);
+        }
         let mut report = Report { findings: &mut *findings, item: Some(extent(test)) };
-        for (key, _) in test.entries().filter(|(key, _)| !HAND_TEST_KEYS.contains(&key.text.as_str())) {
-            let problem =
-                Problem::error(format!("unknown key `{}` in a hand test", key.text), key.span.clone());
-            report.adopt(&lints::TEST_INVALID, problem.hint(format!("known: {}", HAND_TEST_KEYS.join(", "))));
+        let rule = match test.get("alert").filter(|alert| !alert.is_null()) {
+            Some(name) => known_alert(context, name, "is done by hand tests nothing", &mut report),
+            None => {
+                missing(test, "alert", "DeadLetters", &mut problems);
+                None
+            }
+        };
+        let burst = burst(test, &mut problems);
+        if let (Some(rule), Some(burst)) = (rule, burst) {
+            burst.hold_against(rule, &mut report);
         }
-        let rule = test
-            .get("alert")
-            .and_then(|name| known_alert(context, name, "is done by hand tests nothing", &mut report));
-        if let Some(rule) = rule {
-            reach(test, rule, &mut report);
-        }
+        problems.into_iter().for_each(|problem| report.adopt(&lints::TEST_INVALID, with_example(problem)));
+    }
+    let mut report = Report { findings, item: None };
+    problems.into_iter().for_each(|problem| report.adopt(&lints::TEST_INVALID, with_example(problem)));
+}
+
+fn with_example(problem: Problem) -> Problem {
+    match problem.hint {
+        Some(_) => problem,
+        None => problem.hint("a hand test is `- {alert: DeadLetters, events: 100, within: 10s}`"),
     }
 }
 
-fn number(node: &Node, report: &mut Report<'_>) -> Option<f64> {
-    let read = node.text().and_then(|text| text.parse::<f64>().ok()).filter(|number| *number >= 0.0);
-    if read.is_none() {
-        let problem = Problem::error("the number of events is due here", node.head());
-        report.adopt(&lints::TEST_INVALID, problem.hint("write for example `events: 100`"));
+fn missing(test: &Node, key: &str, example: &str, problems: &mut Vec<Problem>) {
+    if matches!(test.value, Value::Mapping(_)) {
+        let problem = Problem::error(format!("a hand test has no `{key}`: it tests nothing"), test.head());
+        problems.push(problem.hint(format!("write for example `{key}: {example}`")));
     }
-    read
+}
+
+/// What a hand test does, as far as it says.
+fn burst<'t>(test: &'t Node, problems: &mut Vec<Problem>) -> Option<Burst<'t>> {
+    let Some(node) = test.get("events") else {
+        missing(test, "events", "100", problems);
+        return None;
+    };
+    let events = node.text().and_then(|text| text.parse::<f64>().ok()).filter(|number| *number >= 0.0);
+    if events.is_none() {
+        let problem = Problem::error("the number of events is due here", node.head());
+        problems.push(problem.hint("write for example `events: 100`"));
+    }
+    let within = match test.get("within") {
+        None => Some(Duration::ZERO),
+        Some(node) => {
+            let read = node.text().and_then(duration::parse);
+            if read.is_none() {
+                let problem =
+                    Problem::error("the time within which all events are sent is due here", node.head());
+                problems.push(problem.hint("write for example `within: 10s`"));
+            }
+            read
+        }
+    };
+    let metric = test.get("metric").and_then(Node::text);
+    Some(Burst { events: events?, within: within?, metric, span: node.head() })
 }
 
 /// A test by hand: so many events within that time.
@@ -137,68 +207,97 @@ struct Burst<'t> {
     span: Span,
 }
 
-fn reach(test: &Node, rule: &RuleView, report: &mut Report<'_>) -> Option<()> {
-    let node = test.get("events")?;
-    let within = test.get("within").and_then(Node::text).and_then(duration::parse).unwrap_or(Duration::ZERO);
-    let metric = test.get("metric").and_then(Node::text);
-    let burst = Burst { events: number(node, report)?, within, metric, span: node.head() };
-    burst.hold_against(rule, report);
-    Some(())
-}
+/// What Prometheus may add to an increase: it extends what the scrapes of a window saw to the whole window, and a window has
+/// four scrapes or more.
+const EXTRAPOLATION_MAX: f64 = 4.0 / 3.0;
 
 impl Burst<'_> {
     /// The most that it makes of the alert's rates and increases, against their thresholds.
     fn hold_against(&self, rule: &RuleView, report: &mut Report<'_>) {
         let limits = rule.expr.iter().flat_map(|expression| tree::deciding_limits(&expression.full));
         for limit in limits.filter(Limit::is_upper) {
-            let inner = match limit.value {
-                Expr::Aggregate(aggregate) => &aggregate.expr,
-                value => value,
-            };
+            let (inner, factor) = scaled(limit.value);
             let Some((function, arguments)) = tree::range_call(inner) else { continue };
             let Some((selector, window)) = arguments.first().and_then(tree::range) else { continue };
             let is_other = self.metric.is_some_and(|wanted| selector.name.as_deref() != Some(wanted));
-            if alerts::is_rate(function) && !is_other {
-                let per_second = function != RangeFunction::Increase;
-                self.hold_against_rate(rule, limit.threshold, promql::millis(window), per_second, report);
+            if !alerts::is_rate(function) || is_other || factor <= 0.0 {
+                continue;
+            }
+            let window = promql::millis(window);
+            let seconds = if function == RangeFunction::Increase { 1.0 } else { window.as_secs_f64() };
+            if !self.is_too_few(rule, &limit, window, factor / seconds, report) {
+                self.is_too_short(rule, window, report);
             }
         }
     }
 
-    fn hold_against_rate(
+    /// `each`: what one event in the window adds to the value.
+    fn is_too_few(
         &self,
         rule: &RuleView,
-        threshold: f64,
+        limit: &Limit<'_>,
         window: Duration,
-        per_second: bool,
+        each: f64,
         report: &mut Report<'_>,
-    ) {
-        let seconds = if per_second { window.as_secs_f64() } else { 1.0 };
-        let unit = if per_second { "/s" } else { "" };
-        let most = self.events / seconds;
-        let (over, hold) = (format_duration(window), format_duration(rule.hold));
-        if most <= threshold {
-            let summary = format!(
-                "{} events are {}{unit} over {over}, and {} fires above {threshold}{unit}: this test cannot fire it",
-                self.events,
-                (most * 100.0).round() / 100.0,
-                rule.name
-            );
-            let keep_on =
-                if rule.hold.is_zero() { String::new() } else { format!(", and keep on for {hold}") };
-            let fix = format!("send more than {} events within {over}{keep_on}", threshold * seconds);
-            related(report, self.span.clone(), summary, fix, rule);
-        } else if !rule.hold.is_zero() && self.within + window < rule.hold {
-            let summary = format!(
-                "events within {} are seen for {} at most, and {} must hold for {hold}: this test cannot fire it",
-                format_duration(self.within),
-                format_duration(self.within + window),
-                rule.name
-            );
-            related(report, self.span.clone(), summary, format!("keep sending for {hold}"), rule);
+    ) -> bool {
+        let most = self.events * each;
+        let reaches = match limit.op {
+            Comparison::GreaterOrEqual => most * EXTRAPOLATION_MAX >= limit.threshold,
+            _ => most * EXTRAPOLATION_MAX > limit.threshold,
+        };
+        if reaches {
+            return false;
         }
+        let unit = if each < 1.0 && (each * window.as_secs_f64() - 1.0).abs() < 1e-9 { "/s" } else { "" };
+        let (over, hold) = (format_duration(window), format_duration(rule.hold));
+        let summary = format!(
+            "{} events are {}{unit} over {over}, and {} fires above {}{unit}: this test cannot fire it",
+            self.events,
+            tree::tidy((most * 100.0).round() / 100.0),
+            rule.name,
+            tree::tidy(limit.threshold),
+        );
+        let keep_on = if rule.hold.is_zero() { String::new() } else { format!(", and keep on for {hold}") };
+        let due = tree::tidy(limit.threshold / each).ceil();
+        let fix = format!("send more than {due} events within {over}{keep_on}");
+        related(report, self.span.clone(), summary, fix, rule);
+        true
+    }
+
+    fn is_too_short(&self, rule: &RuleView, window: Duration, report: &mut Report<'_>) {
+        if rule.hold.is_zero() || self.within + window >= rule.hold {
+            return;
+        }
+        let hold = format_duration(rule.hold);
+        let summary = format!(
+            "events within {} are seen for {} at most, and {} must hold for {hold}: this test cannot fire it",
+            format_duration(self.within),
+            format_duration(self.within + window),
+            rule.name
+        );
+        related(report, self.span.clone(), summary, format!("keep sending for {hold}"), rule);
     }
 }
+
+/// What stands behind sums and factors, and the factor: of `60 * sum(x)`, `x` and 60.
+fn scaled(expr: &Expr) -> (&Expr, f64) {
+    let (inner, factor) = match expr {
+        Expr::Aggregate(aggregate) if ADDS.contains(&aggregate.op) => (&aggregate.expr, 1.0),
+        Expr::Binary(binary) => match (binary.op, tree::number(&binary.left), tree::number(&binary.right)) {
+            (Operator::Arithmetic(Arithmetic::Multiply), Some(by), _) => (&binary.right, by),
+            (Operator::Arithmetic(Arithmetic::Multiply), _, Some(by)) => (&binary.left, by),
+            (Operator::Arithmetic(Arithmetic::Divide), _, Some(by)) => (&binary.left, 1.0 / by),
+            _ => return (expr, 1.0),
+        },
+        _ => return (expr, 1.0),
+    };
+    let (inner, rest) = scaled(inner);
+    (inner, factor * rest)
+}
+
+/// Aggregations that give at most what all events together are.
+const ADDS: [AggregateOperator; 4] =
+    [AggregateOperator::Sum, AggregateOperator::Avg, AggregateOperator::Max, AggregateOperator::Min];
 
 fn related(report: &mut Report<'_>, span: Span, summary: String, fix: String, rule: &RuleView) {
     let problem = report.add(&lints::HAND_TEST_UNREACHABLE, span, summary, fix);
@@ -264,25 +363,52 @@ fn repetitions(line: &str) -> Option<f64> {
 
 /// Posts to Alertmanager in any file: scripts, runbooks, comments and texts of rules.
 pub(super) fn posts(source: &Arc<Source>, findings: &mut Vec<Finding>) {
-    let mut start = 0;
+    let mut command = 0..0;
     for line in source.text.split_inclusive('\n') {
-        let mut report = Report { findings: &mut *findings, item: None };
-        let words = line.to_ascii_lowercase();
-        // Prometheus has a path of the same name, to read from.
-        let marks = ["alertmanager", ":9093", " post ", "-xpost", "-x post", "curl -d", "--data"];
-        if marks.iter().any(|mark| words.contains(mark)) {
-            api_v1(&Span::new(source.clone(), start, start + line.trim_end().len()), &mut report);
+        command.end += line.len();
+        // A command may go on in the next line.
+        if !line.trim_end().ends_with('\\') {
+            posts_of(&Span::new(source.clone(), command.start, command.end), findings);
+            command.start = command.end;
         }
-        start += line.len();
     }
+    posts_of(&Span::new(source.clone(), command.start, command.end), findings);
 }
 
 /// The interface of Alertmanager that went with version 0.27.
-fn api_v1(span: &Span, report: &mut Report<'_>) {
-    for (at, path) in span.text().match_indices("/api/v1/alerts") {
-        let place = Span::new(span.source.clone(), span.start + at, span.start + at + path.len());
-        let summary =
-            "Alertmanager's v1 interface is gone since 0.27: the alert that is posted here never arrives";
-        report.add(&lints::API_V1, place, summary, "post to `/api/v2/alerts`; the body stays the same");
+fn posts_of(command: &Span, findings: &mut Vec<Finding>) {
+    let words = command.text().to_ascii_lowercase();
+    // Prometheus has a path of the same name, to read from; only Alertmanager has silences.
+    let marks = [
+        "alertmanager",
+        ":9093",
+        " post ",
+        "-xpost",
+        "-x post",
+        "--data",
+        "--post-",
+        " -d",
+        "--json",
+        ".post(",
+    ];
+    let sends = marks.iter().any(|mark| words.contains(mark));
+    for (path, now, is_meant) in [
+        ("/api/v1/alerts", "/api/v2/alerts", sends),
+        ("/api/v1/silences", "/api/v2/silences", true),
+        ("/api/v1/silence/", "/api/v2/silence/", true),
+    ] {
+        // What goes on, as in `/api/v1/alerts/groups`, is a path of somebody else's, but for a silence's id.
+        let is_whole = |at: usize| {
+            let rest = &command.text()[at + path.len()..];
+            path.ends_with('/') || !rest.starts_with(|c: char| c.is_alphanumeric() || "/_-.".contains(c))
+        };
+        let found = command.text().match_indices(path).filter(|(at, _)| is_meant && is_whole(*at));
+        for (at, _) in found {
+            let start = command.start + at;
+            let place = Span::new(command.source.clone(), start, start + path.len());
+            let summary = "Alertmanager's v1 interface is gone since 0.27: what is sent here never arrives";
+            let fix = format!("send it to `{now}`; the body stays the same");
+            Report { findings: &mut *findings, item: None }.add(&lints::API_V1, place, summary, fix);
+        }
     }
 }

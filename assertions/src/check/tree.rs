@@ -113,7 +113,7 @@ pub(super) struct Limit<'e> {
     pub(super) op: Comparison,
     /// With what, as written.
     pub(super) bound: &'e Expr,
-    /// With what.
+    /// With what, [`tidy`].
     pub(super) threshold: f64,
 }
 
@@ -129,15 +129,20 @@ impl Limit<'_> {
     }
 }
 
+/// A number without the dust of binary fractions: 0.144 for `14.4 * 0.01`.
+pub(super) fn tidy(number: f64) -> f64 {
+    format!("{number:.11e}").parse().unwrap_or(number)
+}
+
 /// The limit that this node is.
 pub(super) fn limit(node: &Expr) -> Option<Limit<'_>> {
     let Expr::Binary(binary) = node else { return None };
     let Operator::Comparison(op) = binary.op else { return None };
     if binary.left.kind() == Kind::Vector {
-        let threshold = number(&binary.right)?;
+        let threshold = tidy(number(&binary.right)?);
         return Some(Limit { node, value: &binary.left, op, bound: &binary.right, threshold });
     }
-    let threshold = number(&binary.left)?;
+    let threshold = tidy(number(&binary.left)?);
     Some(Limit { node, value: &binary.right, op: mirrored(op), bound: &binary.left, threshold })
 }
 
