@@ -168,15 +168,89 @@ fn each_check_is_seen_to_find_to_spare_and_to_be_switched_off() {
     }
 }
 
+fn page(id: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/checks/{id}.md"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 #[test]
 fn each_check_has_a_page() {
     for lint in lints::ALL {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/checks/{}.md", lint.id));
-        let page =
-            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let page = page(lint.id);
         for heading in ["## Example", "## Why it matters", "## How to fix it", "## How to switch it off"] {
-            assert!(page.contains(heading), "{}: no `{heading}`", path.display());
+            assert!(page.contains(heading), "{}: no `{heading}`", lint.id);
         }
-        assert!(page.starts_with(&format!("# {}\n", lint.id)), "{}", path.display());
+        let title = lint.title[..1].to_uppercase() + &lint.title[1..];
+        let head = format!("# {}\n\n{title}. Severity: {}.", lint.id, lint.level.word());
+        assert!(page.starts_with(&head), "{}: does not begin with\n{head}", lint.id);
+    }
+}
+
+#[test]
+fn the_list_of_pages_is_the_list_of_checks() {
+    let row = |lint: &&lints::Lint| {
+        format!("| [{0}]({0}.md) | {1} | {2} |", lint.id, lint.level.word(), lint.title)
+    };
+    let expected: Vec<String> = lints::ALL.iter().map(row).collect();
+    let readme = page("README");
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| [")).collect();
+    assert_eq!(rows, expected);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/checks");
+    let folders = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    for family in folders.filter(|path| path.is_dir()) {
+        for path in std::fs::read_dir(family).unwrap().map(|entry| entry.unwrap().path()) {
+            let id = path.with_extension("");
+            let id: Vec<_> = id.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
+            assert!(
+                lints::find(&format!("{}/{}", id[1], id[0])).is_some(),
+                "{}: no such check",
+                path.display()
+            );
+        }
+    }
+}
+
+/// The files shown in a part of a page: each a line `name:`, a blank one, and a block.
+fn shown(part: &str) -> Vec<(&str, &str)> {
+    let block = |(at, _): (usize, &str)| {
+        let name = part[..at].trim_end().strip_suffix(':')?.rsplit('\n').next()?;
+        let (_, text) = part[at + 1..].split_once('\n')?;
+        Some((name, text.split_once("```")?.0))
+    };
+    part.match_indices("\n```").filter_map(block).filter(|(name, _)| !name.contains(' ')).collect()
+}
+
+#[test]
+fn each_page_shows_what_is_found_and_what_is_not() {
+    for lint in lints::ALL.iter().filter(|lint| lint.id != "scenario/invalid") {
+        let page = page(lint.id);
+        let (_, page) = page.split_once("## Example").unwrap();
+        let (example, rest) = page.split_once("## Why it matters").unwrap();
+        let (_, mended) = rest.split_once("\nMended:\n").unwrap_or_else(|| panic!("{}: not mended", lint.id));
+        let (mended, off) = mended.split_once("## How to switch it off").unwrap();
+        let faulty = shown(example);
+        assert!(!faulty.is_empty(), "{}: no example", lint.id);
+        assert!(
+            off.contains(&format!("loadgen: disable={} ", lint.id)) || off.contains("cannot"),
+            "{}",
+            lint.id
+        );
+        // What the mended example does not show again stays as it was.
+        let mut whole = faulty.clone();
+        whole.retain(|(name, _)| !shown(mended).iter().any(|(other, _)| other == name));
+        whole.extend(shown(mended));
+        if lint.id == "file/unchecked" {
+            whole.retain(|(name, _)| *name == "rules.yml");
+        }
+        for (files, finds) in [(faulty, true), (whole, false)] {
+            let options = match lint.needs {
+                lints::Needs::ScrapeInterval => "$ --scrape-interval 30s\n",
+                lints::Needs::Dialect => "$ --prometheus 3\n",
+                _ => "",
+            };
+            let files: String = files.iter().map(|(name, text)| format!(">>> {name}\n{text}")).collect();
+            let output = output(&Case { title: String::new(), input: format!("{options}{files}") });
+            assert_eq!(output.contains(&format!("[{}]", lint.id)), finds, "{}\n{files}\n{output}", lint.id);
+        }
     }
 }
