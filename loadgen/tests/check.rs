@@ -59,7 +59,10 @@ fn the_exit_code_says_whether_anything_is_wrong() {
     exits(&[&folder.file("what.yml", "a: 1\n")], 104, "[file/unreadable]");
     exits(&["--kind", "notes", &folder.file("what.yml", "a: 1\n")], 0, "0 errors");
     exits(&["no-such-file.yml"], 104, "cannot read no-such-file.yml");
+    exits(&["--kind", "prometheus", &folder.file("what.yml", "a: 1\n")], 0, "[file/unchecked]");
+    exits(&[&clean, &clean], 0, "1 file: 0 errors, 0 warnings");
     exits(&["--metrics", "no-such-file", &clean], 113, "no-such-file");
+    exits(&["--metrics", &folder.file("empty.txt", "# EOF\n"), &clean], 113, "no samples");
     exits(&[], 2, "FILES");
     exits(&["--scrape-interval", "10 seconds", &clean], 2, "10s");
     exits(&["--list"], 0, "promql/rate-of-gauge");
@@ -119,6 +122,20 @@ fn json_has_each_finding_with_its_place() {
     assert!(Path::new(duplicate["place"]["file"].as_str().unwrap()).ends_with("fails.yml"));
     let told = |kind: &str| document["summary"][kind].as_u64().unwrap();
     assert_eq!(told("errors") + told("warnings"), findings.len() as u64);
+}
+
+#[test]
+fn a_file_that_is_not_there_has_its_place() {
+    let json = document(&["--format", "json", "no such file.yml"]);
+    let finding = &json["findings"][0];
+    assert_eq!(
+        (&finding["place"]["file"], &finding["place"]["line"]),
+        (&"no such file.yml".into(), &1.into())
+    );
+    assert!(finding["summary"].as_str().unwrap().contains("No such file"), "{finding}");
+    let sarif = document(&["--format", "sarif", "no such file.yml"]);
+    let location = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(location["artifactLocation"]["uri"], "no%20such%20file.yml");
 }
 
 /// The parts of the SARIF 2.1.0 schema that this program writes: required properties, types and ranges.

@@ -13,6 +13,7 @@ use scenarios::Options;
 use scenarios::problem::Problem;
 use scenarios::span::{Source, Span};
 use scenarios::units;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Rule files, alertmanager.yml, scenarios, Grafana dashboards (JSON), tests of rules, hand tests, runbooks
+    /// Rule files, PrometheusRule objects, alertmanager.yml, scenarios, Grafana dashboards (JSON), tests of rules, hand tests, runbooks
     #[arg(required_unless_present = "list")]
     files: Vec<PathBuf>,
     /// What the targets export: a URL, or a file with a saved answer; may be given more than once
@@ -111,12 +112,13 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         retention: arguments.retention,
         dialect: arguments.prometheus,
     };
-    let inputs: Vec<Input> = arguments.files.iter().map(|path| input(path, arguments.kind)).collect();
+    let files = each_once(&arguments.files);
+    let inputs: Vec<Input> = files.iter().map(|path| input(path, arguments.kind)).collect();
     let mut findings = check(&inputs, metrics.as_ref(), &settings);
     let all = findings.len();
     findings.retain(|finding| arguments.notes || finding.level > Level::Note);
     let hidden = all - findings.len();
-    if !report(arguments, &findings, hidden) {
+    if !report(arguments, files.len(), &findings, hidden) {
         return exit::TOOL_FAILED;
     }
     let fails = if arguments.strict { Level::Warning } else { Level::Error };
@@ -144,6 +146,10 @@ fn metrics(places: &[String]) -> Result<Option<Metrics>, String> {
             false => scenarios::disk::read(Path::new(place))
                 .map_err(|error| format!("cannot read {place}: {error}"))?,
         };
+        // An empty answer would make every metric one that is not exported.
+        if text.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
+            return Err(format!("{place} has no samples: save the answer of a target that runs"));
+        }
         metrics.add(&text).map_err(|error| format!("{place}: {error}"))?;
     }
     Ok((!places.is_empty()).then_some(metrics))
@@ -161,6 +167,13 @@ fn fetch(url: &str) -> Result<String, String> {
         .map_err(|error| said(&error))
 }
 
+/// The files without those named twice, whose rules would be duplicates of their own.
+fn each_once(files: &[PathBuf]) -> Vec<&Path> {
+    let mut seen = BTreeSet::new();
+    let is_first = |path: &&Path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_path_buf()));
+    files.iter().map(PathBuf::as_path).filter(is_first).collect()
+}
+
 /// A file, with what its own reader says of it.
 fn input(path: &Path, forced: Option<Kind>) -> Input {
     let name = path.display().to_string();
@@ -169,8 +182,8 @@ fn input(path: &Path, forced: Option<Kind>) -> Input {
         Err(error) => {
             let source = Arc::new(Source { name: name.clone(), text: String::new() });
             let span = Span::new(source.clone(), 0, 0);
-            let problem =
-                Problem { span: None, ..Problem::error(format!("cannot read {name}: {error}"), span) };
+            let problem = Problem::error(format!("cannot read {name}: {error}"), span);
+            let problem = problem.hint("correct the path; a file is UTF-8 text");
             return Input { source, kind: None, problems: vec![problem] };
         }
     };
@@ -187,13 +200,13 @@ fn input(path: &Path, forced: Option<Kind>) -> Input {
 }
 
 /// Prints the findings. Returns whether that worked.
-fn report(arguments: &Arguments, findings: &[Finding], hidden: usize) -> bool {
+fn report(arguments: &Arguments, files: usize, findings: &[Finding], hidden: usize) -> bool {
     match arguments.format {
         Form::Text => {
             let colour = wants_colour(&std::io::stdout());
             let text: String = findings.iter().map(|finding| finding.render(colour)).collect();
             let printed = print(&text) == exit::PASSED;
-            tell(&summary(arguments.files.len(), findings, hidden));
+            tell(&summary(files, findings, hidden));
             printed
         }
         Form::Json => print(&json::text(findings, hidden)) == exit::PASSED,
