@@ -74,6 +74,9 @@ fn a_scenario_is_told_of_as_before_a_run() {
     let broken = folder
         .file("broken.yaml", "version: 1\ntarget: {gateway: {}}\nphases: [{name: a, for: 10s, fault: []}]\n");
     exits(&[&broken], 104, "[scenario/invalid]");
+    let text = std::fs::read_to_string(&broken).unwrap();
+    let text = format!("# loadgen: disable=scenario/invalid it is made to be refused\n{text}");
+    exits(&[&folder.file("excused.yaml", &text)], 0, "0 errors, 0 warnings");
 }
 
 #[test]
