@@ -118,8 +118,8 @@ fn misspelling(line: &str) -> Option<Range<usize>> {
     if words.first() == Some(&"pint") {
         return None;
     }
-    let asks = words.iter().take(4).any(|word| nearest(word, ["disable", "ignore"].into_iter()).is_some());
-    let names_us = words.first().is_some_and(|word| nearest(word, ["loadgen"].into_iter()).is_some());
+    let asks = words.iter().take(4).any(|word| nearest(word, ["disable", "ignore"]).is_some());
+    let names_us = words.first().is_some_and(|word| nearest(word, ["loadgen"]).is_some());
     let names_check = lints::ALL.iter().any(|lint| lower.contains(lint.id));
     let start = at + 1 + (line[at + 1..].len() - line[at + 1..].trim_start().len());
     (asks && (names_check || names_us && lower.contains(['=', '/']))).then_some(start..start + comment.len())

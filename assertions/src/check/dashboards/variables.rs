@@ -17,7 +17,7 @@ const TRIES_MAX: usize = 256;
 /// What came of an expression.
 pub(super) enum Reading {
     /// It can be read; the variables whose values may make something else of it.
-    Read(Expression, Vec<Span>),
+    Read(Box<Expression>, Vec<Span>),
     /// It is wrong, whatever the variables stand for.
     Refused(ParseError),
     /// It may be right: this variable decides.
@@ -53,7 +53,7 @@ pub(super) fn read(node: &Node, settings: &Settings) -> Reading {
             Ok(expression) => {
                 let open = slots.iter().filter(|slot| !slot.is_closed);
                 let open = open.map(|slot| node.span_within(slot.range.clone())).collect();
-                return Reading::Read(expression, open);
+                return Reading::Read(Box::new(expression), open);
             }
             Err(error) => first = first.or(Some((error, filled))),
         }
