@@ -220,7 +220,10 @@ fn fills(text: &str, range: &Range<usize>, place: &Place, index: usize) -> (Vec<
     let functions =
         if function { [padded("rate"), padded("sum"), padded("abs")] } else { [None, None, None] };
     let [rate, sum, abs] = functions;
-    open(&[name(), padded("1"), padded("+"), padded(""), rate, sum, abs])
+    // What is compared with is a threshold rather than a metric.
+    let is_compared = left.ends_with(['<', '>', '=']);
+    let (first, second) = if is_compared { (padded("1"), name()) } else { (name(), padded("1")) };
+    open(&[first, second, padded("+"), padded(""), rate, sum, abs])
 }
 
 /// Whether every bracket and quote is closed: what a variable's value hardly ever mends.
