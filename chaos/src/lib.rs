@@ -6,4 +6,5 @@
 pub mod active;
 pub mod faults;
 pub mod journal;
+pub mod link;
 pub mod plan;
