@@ -8,3 +8,4 @@ pub mod faults;
 pub mod journal;
 pub mod link;
 pub mod plan;
+pub mod proxy;
