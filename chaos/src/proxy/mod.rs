@@ -4,6 +4,9 @@
 //! application). Toxics change by mail to all of them; each puts a change in force for all of its connections within one step and
 //! says so, and [`Proxy::set`] gives the time at which the last one did.
 
+mod api;
+pub mod control;
+pub mod registry;
 mod shard;
 
 pub use shard::ProxyShard;
