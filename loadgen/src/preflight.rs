@@ -53,7 +53,7 @@ pub fn threads(clients: u32) -> u32 {
 }
 
 /// Connections that one descriptor table holds.
-fn descriptors_per_table() -> u64 {
+pub fn descriptors_per_table() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX)).saturating_sub(DESCRIPTORS_KEPT)
 }
 

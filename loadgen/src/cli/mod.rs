@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod proxy;
 mod rules;
 mod run;
 
@@ -45,6 +46,8 @@ enum Command {
         #[arg(long, default_value = "10k", value_parser = clients)]
         clients: u32,
     },
+    /// Put a proxy with faults in front of a server, without a run
+    Proxy(proxy::Arguments),
     /// Run the gateway alone
     Gateway {
         #[command(flatten)]
@@ -89,6 +92,7 @@ pub fn main(cli: Cli) -> u8 {
         Command::Schema { result: true } => print(&format!("{}\n", reports::json::schema())),
         Command::Rules { command } => rules::rules(&command),
         Command::Doctor { clients } => doctor(clients),
+        Command::Proxy(arguments) => proxy::run(&arguments),
         Command::Gateway { flags } => gateway::server::start(*flags, Cli::command(), Some("gateway")),
     }
 }
