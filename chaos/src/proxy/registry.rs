@@ -206,7 +206,12 @@ impl Proxies {
 
     fn switch(&mut self, name: &str, enabled: bool) -> Result<(), Refusal> {
         let named = self.get_mut(name)?;
-        if enabled { Ok(named.proxy.up()?) } else { Ok(named.proxy.down()) }
+        if enabled {
+            named.proxy.up()?;
+        } else {
+            named.proxy.down();
+        }
+        Ok(())
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Result<(), Refusal> {
