@@ -284,17 +284,15 @@ fn main() {
         effects.push(proxy.set(vec![latency.clone()]).unwrap().at.since(asked).as_secs_f64() * 1e6);
         let delayed = bench.send(2, rate, seconds);
         proxy.set(Vec::new()).unwrap();
-        rows.push((direct, through, delayed));
+        rows.push([direct, through, delayed]);
     }
     let delay = DELAY.as_secs_f64() * 1e6;
     println!(
         "| share of messages | direct, µs | through the proxy | added | 50 ms asked for, added beyond |\n| --- | --- | --- | --- | --- |"
     );
     for share in [0.0, 0.5, 0.9, 0.99, 0.999] {
-        let of = |pick: fn(&(Vec<u64>, Vec<u64>, Vec<u64>)) -> &Vec<u64>| {
-            median(rows.iter().map(|row| at(pick(row), share)).collect())
-        };
-        let (direct, through, delayed) = (of(|row| &row.0), of(|row| &row.1), of(|row| &row.2));
+        let [direct, through, delayed] = [0, 1, 2]
+            .map(|way| median(rows.iter().map(|turn: &[Vec<u64>; 3]| at(&turn[way], share)).collect()));
         println!(
             "| p{} | {direct:.0} | {through:.0} | {:.0} | {:.0} |",
             share * 100.0,

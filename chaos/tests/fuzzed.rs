@@ -1,5 +1,4 @@
 //! The fuzz target without a fuzzer: mutations of good scripts, from fixed and from fresh seeds. cargo-fuzz needs nightly; this does not.
-#![expect(clippy::expect_used, reason = "the target panics on what must not be")]
 
 #[path = "../fuzz/targets.rs"]
 mod targets;

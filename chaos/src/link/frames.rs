@@ -166,6 +166,14 @@ impl Frames {
 
     /// Passes all that is kept as soon as it can be: the rules are gone.
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
+        if self.message == Fate::Twice {
+            // Half of it has passed, and once is enough now.
+            self.spare();
+            if let Some(kept) = &mut self.kept {
+                kept.copy = Vec::new();
+            }
+            self.tidy();
+        }
         self.give_up_later(out);
         if self.frame == Fate::Passes && self.message == Fate::Passes {
             self.pass_header(out);
@@ -313,8 +321,16 @@ impl Frames {
         }
         self.pass_later(out);
         if self.message == Fate::Later {
-            (self.frame, self.message) = (Fate::Passes, Fate::Passes);
+            self.spare();
         }
+    }
+
+    /// Lets the rest of the present message pass; a ping within it keeps its fate.
+    fn spare(&mut self) {
+        if self.frame == self.message {
+            self.frame = Fate::Passes;
+        }
+        self.message = Fate::Passes;
     }
 
     fn tidy(&mut self) {
