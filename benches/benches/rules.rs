@@ -19,19 +19,7 @@ const STEP_MS: i64 = 15_000;
 const POINTS: i64 = 5_760;
 const NODES: usize = 25;
 
-const RULES: &str = "
-groups:
-- name: bench
-  rules:
-  - {record: 'node:loss:ratio5m', expr: 'sum by (node) (rate(failed_total[5m])) / sum by (node) (rate(all_total[5m]))'}
-  - {alert: Burn, expr: 'sum(rate(failed_total[1h])) / sum(rate(all_total[1h])) > 0.00144', for: 2m}
-  - {alert: SlowBurn, expr: 'sum(rate(failed_total[6h])) / sum(rate(all_total[6h])) > 0.0006', for: 15m}
-  - {alert: NodeLoss, expr: 'node:loss:ratio5m > 0.01', for: 1m}
-  - {alert: Quiet, expr: 'sum(increase(all_total[10m])) == 0', for: 5m}
-  - {alert: Gone, expr: 'absent(all_total)'}
-  - {alert: Peak, expr: 'max_over_time(all_total[30m]) - min_over_time(all_total[30m]) > 1e9'}
-  - {alert: Uneven, expr: 'rate(all_total[5m]) > 3 * scalar(avg(rate(all_total[5m])))'}
-";
+const RULES: &str = include_str!("../rules/rules.yml");
 
 fn filled() -> Store {
     let mut store = Store::new();
