@@ -1,11 +1,9 @@
 //! The fuzz targets without a fuzzer: mutations of good inputs, from fixed and from fresh seeds. cargo-fuzz needs nightly; this does not.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "the targets panic on what must not be")]
 
+#[path = "../../ci/mutations.rs"]
+mod mutations;
 #[path = "../fuzz/targets.rs"]
 mod targets;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use wire::shard::virtual_time::Random;
 
 /// Inputs of each kind with each seed; FUZZ_INPUTS asks for more.
 const INPUTS: u64 = 3000;
@@ -30,6 +28,10 @@ const HEADS: [&str; 5] = [
     "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
 ];
+
+fn survives(name: &str, inputs: u64, corpus: &[Vec<u8>], target: fn(&[u8])) {
+    mutations::survives("gateway", name, inputs, corpus, target);
+}
 
 fn frames() -> Vec<Vec<u8>> {
     FRAMES.iter().map(|text| text.as_bytes().to_vec()).collect()
@@ -56,62 +58,6 @@ fn scripts() -> Vec<Vec<u8>> {
         .concat(),
         [all(1), step(7 * 4 + 1, &[0x81, 0x85, 1, 2, 3, 4, b'h']), step(5 * 4, &[255])].concat(),
     ]
-}
-
-/// One to eight changes: bits, bytes, cuts, copies, and pieces of others.
-fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
-    let mut bytes = random.pick(corpus).cloned().unwrap_or_default();
-    for _ in 0..1 + random.below(8) {
-        let length = bytes.len() as u64;
-        let at = random.below(length + 1) as usize;
-        let to = at + random.below(length - at as u64 + 1) as usize;
-        match random.below(7) {
-            0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-            1 if at < bytes.len() => bytes[at] = random.bits() as u8,
-            2 => bytes.insert(at, random.bits() as u8),
-            3 => drop(bytes.drain(at..to)),
-            4 => {
-                let copy = bytes[at..to].to_vec();
-                bytes.splice(at..at, copy);
-            }
-            5 => {
-                let other = random.pick(corpus).cloned().unwrap_or_default();
-                let from = random.below(other.len() as u64 + 1) as usize;
-                bytes.splice(at..to, other[from..].iter().copied());
-            }
-            _ => bytes.truncate(to),
-        }
-        bytes.truncate(16 * 1024);
-    }
-    bytes
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-fn survives(name: &str, inputs: u64, corpus: &[Vec<u8>], target: fn(&[u8])) {
-    corpus.iter().for_each(|input| target(input));
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).unwrap();
-    let inputs = number("FUZZ_INPUTS").unwrap_or(inputs);
-    // SEED plays one input again.
-    let seeds: Vec<u64> = match number("SEED") {
-        Some(seed) => vec![seed],
-        None => {
-            let fresh = u64::from_le_bytes(bytes) >> 1;
-            (0..inputs).chain(fresh..fresh + inputs).collect()
-        }
-    };
-    for seed in seeds {
-        let input = mutate(corpus, &mut Random::new(seed));
-        let outcome = catch_unwind(AssertUnwindSafe(|| target(&input)));
-        assert!(
-            outcome.is_ok(),
-            "SEED={seed}: {:?}\nplay it again: SEED={seed} cargo test -p gateway --test fuzzed {name}",
-            String::from_utf8_lossy(&input)
-        );
-    }
 }
 
 #[test]
