@@ -65,6 +65,12 @@ impl Shard {
         while taken < input.len()
             && let Some(begun) = self.begin_request(conn, io.now())
         {
+            // A request is a thousandth of some answers: who asks on without reading would fill the memory.
+            if io.backlog(conn) > self.shared.limits.backlog_bytes_max {
+                self.connect_failed(ConnectError::SlowReader, Some((conn, begun.0)), io.now());
+                io.reset(conn);
+                return input.len();
+            }
             let rest = &input[taken..];
             let request = match parse_head(rest, self.shared.limits.head_bytes_max) {
                 Ok(Some(request)) if request.body_bytes > BODY_BYTES_MAX => {

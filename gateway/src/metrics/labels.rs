@@ -82,6 +82,8 @@ label_values! {
         TooLarge = "too_large",
         /// The TLS handshake failed, or was none.
         Tls = "tls",
+        /// It goes on asking over HTTP and does not read the answers.
+        SlowReader = "slow_reader",
     }
 
     /// Why a session's connection ended.

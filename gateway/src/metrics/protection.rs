@@ -75,7 +75,10 @@ impl Metrics {
             SecurityEvent::TooLarge => {
                 connect(ConnectError::TooLarge) + refused(Refusal::TooLong) + refused(Refusal::TooDeep)
             }
-            SecurityEvent::SlowClient => connect(ConnectError::Timeout) + closed(CloseReason::SlowSender),
+            SecurityEvent::SlowClient => {
+                let connects = connect(ConnectError::Timeout) + connect(ConnectError::SlowReader);
+                connects + closed(CloseReason::SlowSender)
+            }
             SecurityEvent::Flood => closed(CloseReason::Flood),
             SecurityEvent::ProtocolViolation => {
                 connect(ConnectError::Protocol) + closed(CloseReason::Protocol)

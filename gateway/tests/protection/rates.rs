@@ -117,7 +117,8 @@ fn who_comes_when_the_node_is_full_is_reset_and_counted() {
 #[test]
 fn every_error_type_is_there_from_the_start() {
     let gateway = Gateway::start(&[]);
-    for error_type in ["auth", "limit", "protocol", "timeout", "draining", "too_large"] {
+    for error_type in ["auth", "limit", "protocol", "timeout", "draining", "too_large", "tls", "slow_reader"]
+    {
         assert_eq!(gateway.connect_errors(error_type), 0.0, "{error_type}");
     }
     for reason in ["client", "slow_reader", "flood", "slow_sender", "heartbeat"] {

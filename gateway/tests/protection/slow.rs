@@ -4,7 +4,7 @@
 
 use crate::attacker::{End, MASK, attack, handshake, write_header};
 use crate::driver::{Gateway, Member, PATIENCE, Raw, send};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 use tungstenite::Message;
 use wire::time::Time;
@@ -126,6 +126,34 @@ fn who_reads_no_answers_is_closed_before_they_fill_the_memory() {
         assert_eq!(member.answers(2000).len(), 2000);
     }
     assert_eq!(gateway.closed("slow_reader"), 1.0);
+}
+
+#[test]
+fn who_asks_over_http_and_reads_no_answers_is_cut_off() {
+    let gateway = Gateway::start_alone(&[]);
+    let ask = |client: &mut Raw, times: usize| {
+        // Fails once it is cut off.
+        client.stream.write_all("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n".repeat(times).as_bytes())
+    };
+    // Each of these 36 bytes is answered with tens of thousands.
+    let mut attacker = Raw::connect(&gateway);
+    let _ = ask(&mut attacker, 1000);
+    gateway.wait_for("im_gateway_connection_errors_total{error_type=\"slow_reader\"}", 1.0);
+    gateway.wait_for("http_requests_in_flight", 1.0);
+    let answered = gateway.metric("http_requests_total{endpoint=\"/metrics\"}");
+    assert!(answered < 500.0, "{answered} answers for who reads none");
+    assert!(attacker.next_head().is_none(), "it is reset");
+    // As many from one who reads.
+    let mut reader = Raw::connect(&gateway);
+    for _ in 0..20 {
+        ask(&mut reader, 5).unwrap();
+        for _ in 0..5 {
+            let head = reader.head();
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+            reader.stream.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
+        }
+    }
+    assert_eq!(gateway.connect_errors("slow_reader"), 1.0);
 }
 
 #[test]
