@@ -39,14 +39,14 @@ pub(super) struct Asked {
     pub(super) keeps_alive: bool,
     method: Method,
     endpoint: Endpoint,
-    /// Head and body.
+    /// Of head and body, what has come.
     bytes: usize,
     pub(super) begun: Time,
 }
 
 impl Asked {
-    fn new(conn: ConnId, request: &Request<'_>, (peer, begun): (SocketAddr, Time)) -> Asked {
-        let (bytes, keeps_alive) = (request.head_bytes + request.body_bytes, request.keeps_alive());
+    fn new(conn: ConnId, request: &Request<'_>, bytes: usize, (peer, begun): (SocketAddr, Time)) -> Asked {
+        let keeps_alive = request.keeps_alive();
         let (method, endpoint) = (Method::of(request.method), Endpoint::of(request.path()));
         Asked { conn, peer, keeps_alive, method, endpoint, bytes, begun }
     }
@@ -74,7 +74,7 @@ impl Shard {
             let rest = &input[taken..];
             let request = match parse_head(rest, self.shared.limits.head_bytes_max) {
                 Ok(Some(request)) if request.body_bytes > BODY_BYTES_MAX => {
-                    let asked = Asked::new(conn, &request, begun);
+                    let asked = Asked::new(conn, &request, rest.len(), begun);
                     self.refuse(
                         &asked,
                         Status::BodyTooLarge,
@@ -98,7 +98,7 @@ impl Shard {
             if let Some(Conn::Http(http)) = self.conn_mut(conn) {
                 http.requested = Some(io.now());
             }
-            self.request(&Asked::new(conn, &request, begun), &request, io);
+            self.request(&Asked::new(conn, &request, bytes, begun), &request, io);
             if !request.keeps_alive() && matches!(self.conn_mut(conn), Some(Conn::Http(_))) {
                 io.close(conn);
             }

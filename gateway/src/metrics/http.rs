@@ -146,8 +146,8 @@ impl HttpMetrics {
 /// What a well-meaning client can cause: exposed from the start, so that `rate` sees the first. The rest appears with its first.
 fn is_expected(method: Method, endpoint: Endpoint, status: Status) -> bool {
     use Status::{
-        BadRequest, BodyTooLarge, Forbidden, HeadTooLarge, NotFound, Ok, SwitchingProtocols, Timeout,
-        Unauthorized, Unavailable, UpgradeRequired,
+        BadRequest, Forbidden, HeadTooLarge, NotFound, Ok, SwitchingProtocols, Timeout, Unauthorized,
+        Unavailable, UpgradeRequired,
     };
     let statuses: &[Status] = match (endpoint, method) {
         (Endpoint::Ws, Method::Get) => {
@@ -159,7 +159,7 @@ fn is_expected(method: Method, endpoint: Endpoint, status: Status) -> bool {
             &[Ok, BadRequest, Forbidden]
         }
         (Endpoint::Other, Method::Get) => &[NotFound],
-        (Endpoint::Other, Method::Other) => &[BadRequest, Timeout, BodyTooLarge, HeadTooLarge],
+        (Endpoint::Other, Method::Other) => &[BadRequest, Timeout, HeadTooLarge],
         _ => &[],
     };
     statuses.contains(&status)

@@ -26,6 +26,22 @@ fn a_head_above_its_limit_is_refused() {
     assert_eq!(member.ask(&send("m", "nobody", "1")), "sent");
 }
 
+/// What is counted is what came.
+#[test]
+fn a_body_that_is_only_announced_is_refused_and_not_counted() {
+    let gateway = Gateway::start_alone(&[]);
+    for announced in ["16385", "9000000000000000000", "18446744073709551615"] {
+        let (_, head) =
+            Raw::ask(&gateway, &format!("POST /nowhere HTTP/1.1\r\nContent-Length: {announced}\r\n\r\n"));
+        assert!(head.starts_with("HTTP/1.1 413 "), "{announced}: {head}");
+    }
+    let (_, head) = Raw::ask(&gateway, "POST /nowhere HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody");
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    let sum = gateway.metric("http_request_size_bytes_sum");
+    assert!(sum < 10_000.0, "{sum} bytes");
+    assert_eq!(gateway.metric("http_requests_total{status_code=\"413\"}"), 3.0);
+}
+
 #[test]
 fn a_message_above_its_limit_ends_with_1009() {
     let gateway = Gateway::start(&["--max-message-bytes", "1024"]);

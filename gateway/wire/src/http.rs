@@ -103,10 +103,7 @@ impl<'a> Request<'a> {
         if fields.get("transfer-encoding").is_some() {
             return Err(HeadError::Malformed);
         }
-        let body_bytes = match fields.get("content-length") {
-            Some(length) => length.parse().map_err(|_| HeadError::Malformed)?,
-            None => 0,
-        };
+        let body_bytes = body_bytes(&fields)?;
         Ok(Some(Request { method, target, is_http_1_1, fields, head_bytes, body_bytes }))
     }
 
@@ -184,6 +181,17 @@ impl<'a> Response<'a> {
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.fields.has_token(name, token)
     }
+}
+
+/// Length of the body that follows. Lengths that differ, and what others may not read as this number, would be two requests to a
+/// proxy before us and one to us (RFC 9112 section 6.3).
+fn body_bytes(fields: &Fields<'_>) -> Result<usize, HeadError> {
+    let mut lengths = fields.all("content-length");
+    let Some(length) = lengths.next() else { return Ok(0) };
+    if lengths.any(|other| other != length) || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(HeadError::Malformed);
+    }
+    length.parse().map_err(|_| HeadError::Malformed)
 }
 
 fn head(parsed: httparse::Result<usize>, input: &[u8]) -> Result<Option<usize>, HeadError> {
@@ -315,6 +323,10 @@ mod tests {
         for (input, error) in [
             ("\0\r\n\r\n", HeadError::Malformed),
             ("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nContent-Length: +5\r\n\r\n", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nContent-Length:\r\n\r\n", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 40\r\n\r\n", HeadError::Malformed),
             ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", HeadError::Malformed),
             (&endless, HeadError::TooLarge),
             (&many, HeadError::TooLarge),
