@@ -43,7 +43,20 @@ pub(crate) struct Admin {
 }
 
 /// An answer before it is written.
-type Answer = (u16, &'static str, String);
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    content_type: &'static str,
+    body: String,
+    /// Of a refused method: those that are taken.
+    allow: Option<&'static str>,
+}
+
+impl Answer {
+    fn new(status: u16, content_type: &'static str, body: String) -> Answer {
+        Answer { status, content_type, body, allow: None }
+    }
+}
 
 impl Admin {
     pub(crate) fn new(metrics: Metrics, logger: Logger, connections_max: usize) -> io::Result<Arc<Admin>> {
@@ -108,11 +121,15 @@ impl Admin {
             let mut out = Vec::new();
             let (taken, goes_on) = match Request::parse(&input) {
                 Ok(Some(request)) if request.body_bytes > BODY_BYTES_MAX => {
-                    write(&mut out, error(413, "too_large", "the body is longer than 16 KiB"));
+                    write(
+                        &mut out,
+                        request.method,
+                        &error(413, "too_large", "the body is longer than 16 KiB"),
+                    );
                     (0, false)
                 }
                 Ok(Some(request)) if input.len() >= request.head_bytes + request.body_bytes => {
-                    write(&mut out, self.answer(&request));
+                    write(&mut out, request.method, &self.answer(&request));
                     (request.head_bytes + request.body_bytes, request.keeps_alive())
                 }
                 Ok(_) => {
@@ -122,7 +139,7 @@ impl Admin {
                     continue;
                 }
                 Err(malformed) => {
-                    write(&mut out, error(malformed.status(), "bad_request", &malformed.to_string()));
+                    write(&mut out, "", &error(malformed.status(), "bad_request", &malformed.to_string()));
                     (0, false)
                 }
             };
@@ -138,12 +155,13 @@ impl Admin {
         if request.header("origin").is_some() {
             return error(403, "forbidden", "this is not for browsers");
         }
-        match (request.method, request.path()) {
+        let method = if request.method == "HEAD" { "GET" } else { request.method };
+        match (method, request.path()) {
             ("GET", "/metrics") => {
-                let format = Format::OpenMetrics;
-                (200, format.content_type(), self.metrics.snapshot().text(format))
+                let format = Format::negotiate(request.preferences("accept"));
+                Answer::new(200, format.content_type(), self.metrics.snapshot().text(format))
             }
-            ("GET", "/health") => (200, "text/plain", "ok\n".into()),
+            ("GET", "/health") => Answer::new(200, "text/plain", "ok\n".into()),
             ("GET", "/ready") => self.ready(),
             ("GET", "/connections") => {
                 let sessions = self.metrics.level(|shard| shard.active_connections.get()).max(0);
@@ -156,11 +174,11 @@ impl Admin {
                 let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
                 json(202, &serde_json::json!({ "draining": true }))
             }
-            (_, "/metrics" | "/health" | "/ready" | "/connections") => {
-                error(405, "method_not_allowed", "use GET")
+            (_, "/metrics" | "/health" | "/ready" | "/connections") => not_allowed("GET, HEAD", "use GET"),
+            (_, "/log-level") => {
+                not_allowed("GET, HEAD, PUT, POST", "use GET, or PUT /log-level?level=debug")
             }
-            (_, "/log-level") => error(405, "method_not_allowed", "use GET, or PUT /log-level?level=debug"),
-            (_, "/drain") => error(405, "method_not_allowed", "use POST"),
+            (_, "/drain") => not_allowed("POST", "use POST"),
             _ => {
                 let there = "there are /metrics, /health, /ready, /connections, /log-level and /drain";
                 error(404, "not_found", there)
@@ -170,12 +188,12 @@ impl Admin {
 
     fn ready(&self) -> Answer {
         if let Some(why) = lock(&self.stage).why_not_ready() {
-            return (503, "text/plain", why.into());
+            return Answer::new(503, "text/plain", why.into());
         }
         if self.metrics.store().has_failed() {
-            return (503, "text/plain", "the store has failed\n".into());
+            return Answer::new(503, "text/plain", "the store has failed\n".into());
         }
-        (200, "text/plain", "ready\n".into())
+        Answer::new(200, "text/plain", "ready\n".into())
     }
 
     fn level(&self) -> Answer {
@@ -198,15 +216,25 @@ impl Admin {
 }
 
 fn json(status: u16, body: &serde_json::Value) -> Answer {
-    (status, "application/json", format!("{body}\n"))
+    Answer::new(status, "application/json", format!("{body}\n"))
 }
 
 fn error(status: u16, code: &str, reason: &str) -> Answer {
     json(status, &serde_json::json!({ "error": code, "reason": reason }))
 }
 
-fn write(out: &mut Vec<u8>, (status, content_type, body): Answer) {
-    http::write_response(out, status, content_type, body.as_bytes());
+fn not_allowed(methods: &'static str, reason: &str) -> Answer {
+    Answer { allow: Some(methods), ..error(405, "method_not_allowed", reason) }
+}
+
+/// Appends it as the answer to a request with that method.
+fn write(out: &mut Vec<u8>, method: &str, answer: &Answer) {
+    let allow = answer.allow.map(|methods| ("Allow", methods));
+    let headers: Vec<_> = [("Content-Type", answer.content_type)].into_iter().chain(allow).collect();
+    http::write_response_with(out, answer.status, &headers, answer.body.as_bytes());
+    if method == "HEAD" {
+        out.truncate(out.len() - answer.body.len());
+    }
 }
 
 /// Appends what comes next. False: the client has ended, or takes too long.

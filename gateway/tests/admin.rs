@@ -3,7 +3,7 @@
 
 mod driver;
 
-use driver::{Client, Gateway, Raw, UPGRADE, token, upgrade_request};
+use driver::{Client, Gateway, Raw, UPGRADE, exchange, token, upgrade_request};
 use serde_json::{Value, json};
 use wire::time::Time;
 
@@ -40,6 +40,24 @@ fn it_says_how_things_are() {
     let by_a_page = gateway.ask_admin("POST", "/drain", "Origin: https://example.com\r\n");
     assert_eq!((by_a_page.0, asked(&gateway, "GET /ready").0), (403, 200));
     assert_eq!(gateway.get("/connections").0, 404, "it is not on the other address");
+}
+
+/// As on the other address: who does not ask for OpenMetrics may not be able to read it.
+#[test]
+fn metrics_have_the_form_that_is_asked_for() {
+    let gateway = start(&[]);
+    for (accept, kind, is_open) in [
+        ("", "text/plain; version=0.0.4; charset=utf-8", false),
+        (
+            "Accept: application/openmetrics-text;version=1.0.0\r\n",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            true,
+        ),
+    ] {
+        let answer = exchange(gateway.connect_admin(), "GET", "/metrics", accept);
+        assert!(answer.head.contains(&format!("\r\nContent-Type: {kind}\r\n")), "{}", answer.head);
+        assert_eq!(answer.body.ends_with(b"# EOF\n"), is_open, "{accept}");
+    }
 }
 
 #[test]

@@ -181,7 +181,7 @@ impl Shard {
             "DELETE" => Ok(Some(Change::Failure(None))),
             "POST" if is_latency => self.latency(request, io).map(Some),
             "POST" => self.failure(request, io).map(Some),
-            _ => Err("use GET, POST or DELETE".to_owned()),
+            _ => return self.refuse_method(asked, io),
         };
         match change {
             Ok(change) => {

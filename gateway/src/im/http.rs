@@ -132,13 +132,20 @@ impl Shard {
         let reason = "there are /ws, /health, /ready and /metrics";
         match (asked.endpoint, asked.method) {
             (Endpoint::Ws, Method::Get) => self.upgrade(asked, request, io),
-            (Endpoint::Health, Method::Get) => self.respond(asked, Status::Ok, "text/plain", b"ok\n", io),
-            (Endpoint::Ready, Method::Get) => self.ready(asked, io),
-            (Endpoint::Metrics, Method::Get) => self.expose(asked, request, io),
+            (Endpoint::Health, Method::Get | Method::Head) => {
+                self.respond(asked, Status::Ok, "text/plain", b"ok\n", io)
+            }
+            (Endpoint::Ready, Method::Get | Method::Head) => self.ready(asked, io),
+            (Endpoint::Metrics, Method::Get | Method::Head) => self.expose(asked, request, io),
             (Endpoint::TestLatency | Endpoint::TestFailureRate, _) => self.fault_request(asked, request, io),
             (Endpoint::Other, _) => self.respond_error(asked, Status::NotFound, "not_found", reason, io),
-            _ => self.respond_error(asked, Status::MethodNotAllowed, "method_not_allowed", "use GET", io),
+            _ => self.refuse_method(asked, io),
         }
+    }
+
+    pub(super) fn refuse_method(&mut self, asked: &Asked, io: &mut Io<Mail>) {
+        let reason = format!("use {}", methods(asked.endpoint));
+        self.respond_error(asked, Status::MethodNotAllowed, "method_not_allowed", &reason, io);
     }
 
     fn ready(&mut self, asked: &Asked, io: &mut Io<Mail>) {
@@ -187,7 +194,14 @@ impl Shard {
         io: &mut Io<Mail>,
     ) {
         let body = serde_json::json!({ "error": code, "reason": reason }).to_string();
-        self.respond(asked, status, "application/json", body.as_bytes(), io);
+        let mut headers = vec![("Content-Type", "application/json")];
+        // These two have to say what would be taken (RFC 9110 sections 15.5.2 and 15.5.6).
+        match status {
+            Status::Unauthorized => headers.push(("WWW-Authenticate", "Bearer")),
+            Status::MethodNotAllowed => headers.push(("Allow", methods(asked.endpoint))),
+            _ => {}
+        }
+        self.respond_with(asked, status, &headers, body.as_bytes(), io);
     }
 
     pub(super) fn respond(
@@ -209,7 +223,13 @@ impl Shard {
         body: &[u8],
         io: &mut Io<Mail>,
     ) {
-        let write = |out: &mut Vec<u8>| http::write_response_with(out, status.code(), headers, body);
+        let write = |out: &mut Vec<u8>| {
+            http::write_response_with(out, status.code(), headers, body);
+            if asked.method == Method::Head {
+                // The head says how long the body would be (RFC 9110 section 9.3.2).
+                out.truncate(out.len() - body.len());
+            }
+        };
         self.answer(asked, status, write, io);
     }
 
@@ -232,6 +252,15 @@ impl Shard {
         let took = io.clock().since(asked.begun);
         let http = &self.metrics.http;
         http.answered(asked.method, asked.endpoint, status, took, (asked.bytes, response_bytes));
+    }
+}
+
+/// What a route is for.
+fn methods(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Health | Endpoint::Ready | Endpoint::Metrics => "GET, HEAD",
+        Endpoint::TestLatency | Endpoint::TestFailureRate => "GET, POST, DELETE",
+        Endpoint::Ws | Endpoint::Other => "GET",
     }
 }
 

@@ -153,8 +153,8 @@ fn is_expected(method: Method, endpoint: Endpoint, status: Status) -> bool {
         (Endpoint::Ws, Method::Get) => {
             &[SwitchingProtocols, BadRequest, Unauthorized, UpgradeRequired, Unavailable]
         }
-        (Endpoint::Ready, Method::Get) => &[Ok, Unavailable],
-        (Endpoint::Health | Endpoint::Metrics, Method::Get) => &[Ok],
+        (Endpoint::Ready, Method::Get | Method::Head) => &[Ok, Unavailable],
+        (Endpoint::Health | Endpoint::Metrics, Method::Get | Method::Head) => &[Ok],
         (Endpoint::TestLatency | Endpoint::TestFailureRate, Method::Get | Method::Post | Method::Delete) => {
             &[Ok, BadRequest, Forbidden]
         }

@@ -179,11 +179,16 @@ impl Gateway {
         exchange(self.connect(), method, target, headers)
     }
 
-    /// The same at the operators' address: status and body.
-    pub(crate) fn ask_admin(&self, method: &str, target: &str, headers: &str) -> (u16, String) {
+    /// A connection to the operators' address.
+    pub(crate) fn connect_admin(&self) -> TcpStream {
         let stream = TcpStream::connect(self.admin.unwrap()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let answer = exchange(stream, method, target, headers);
+        stream
+    }
+
+    /// The same at the operators' address: status and body.
+    pub(crate) fn ask_admin(&self, method: &str, target: &str, headers: &str) -> (u16, String) {
+        let answer = exchange(self.connect_admin(), method, target, headers);
         (answer.status, String::from_utf8(answer.body).unwrap())
     }
 
