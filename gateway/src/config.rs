@@ -17,6 +17,7 @@ pub mod file;
 use crate::auth::Algorithm;
 use crate::breaker;
 use crate::im::limits::Rate;
+use clap::builder::RangedU64ValueParser;
 use clap::{Arg, ArgAction};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ pub struct Flags {
     pub shards: usize,
     /// Sessions, over all shards, at which newcomers are reset; by default what one shard per core can hold. 64 places more are
     /// kept for scrapes, health checks and handshakes; --admin answers even where these are taken
-    #[arg(long, env = "GATEWAY_CONNECTIONS_MAX")]
+    #[arg(long, env = "GATEWAY_CONNECTIONS_MAX", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub connections_max: Option<usize>,
     /// Which shard takes a connection: one on the CPU where it arrives, each shard staying on its CPU; or any, by the kernel's hash
     #[arg(long, env = "GATEWAY_STEERING", value_enum, default_value_t = Steering::Hash)]
@@ -70,10 +71,10 @@ pub struct Flags {
           default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_parser = switch())]
     pub deflate: bool,
     /// How long a delivery may stay unacknowledged before it is sent again
-    #[arg(long, env = "GATEWAY_ACK_TIMEOUT", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_ACK_TIMEOUT", default_value = "5s", value_parser = positive)]
     pub ack_timeout: Duration,
     /// Silence after which a client is pinged
-    #[arg(long, env = "GATEWAY_HEARTBEAT", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_HEARTBEAT", default_value = "30s", value_parser = positive)]
     pub heartbeat: Duration,
     /// How long newcomers are still taken after SIGTERM, while /ready says 503 already: as long as load balancers take to see it
     #[arg(long, env = "GATEWAY_DRAIN_GRACE", default_value = "0s", value_parser = duration)]
@@ -314,6 +315,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(number.saturating_mul(unit)))
 }
 
+/// A [`duration`] in which something can happen.
+fn positive(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("`{text}` is no time; it must be longer than nothing, such as 5s")),
+        duration => Ok(duration),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +337,36 @@ mod tests {
                 "{told}"
             );
         }
+    }
+
+    fn parse(words: &[&str]) -> Result<Flags, clap::Error> {
+        use clap::{Args as _, FromArgMatches as _};
+        let words = ["gateway"].iter().chain(words);
+        Flags::from_arg_matches(
+            &Flags::augment_args(clap::Command::new("gateway")).try_get_matches_from(words)?,
+        )
+    }
+
+    #[test]
+    fn what_would_fail_every_client_is_no_setting() {
+        for flag in [
+            "--ack-timeout",
+            "--heartbeat",
+            "--idle-timeout",
+            "--handshake-timeout",
+            "--message-timeout",
+            "--loss-breaker-window",
+            "--loss-breaker-open-for",
+            "--push-timeout",
+            "--push-breaker-window",
+            "--push-breaker-open-for",
+        ] {
+            let told = parse(&[flag, "0s"]).unwrap_err().to_string();
+            assert!(told.contains("longer than nothing") && told.contains(flag), "{told}");
+            assert!(parse(&[flag, "1ms"]).is_ok(), "{flag}");
+        }
+        assert!(parse(&["--connections-max", "0"]).is_err());
+        assert!(parse(&["--drain-grace", "0s", "--drain-timeout", "0s"]).is_ok());
     }
 
     #[test]

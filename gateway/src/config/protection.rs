@@ -1,6 +1,6 @@
 //! What can be set to protect the gateway from its clients.
 
-use super::{Limits, duration};
+use super::{Limits, positive};
 use crate::breaker;
 use crate::im::limits::Rate;
 use std::time::Duration;
@@ -19,13 +19,13 @@ pub struct Protection {
     #[arg(long, env = "GATEWAY_MAX_CONTROL_FRAMES_PER_SECOND", default_value_t = 100, value_name = "NUMBER")]
     pub max_control_frames_per_second: u32,
     /// Time from accept to the last byte of the request
-    #[arg(long, env = "GATEWAY_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = positive)]
     pub handshake_timeout: Duration,
     /// Time from the first to the last byte of a message
-    #[arg(long, env = "GATEWAY_MESSAGE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_MESSAGE_TIMEOUT", default_value = "30s", value_parser = positive)]
     pub message_timeout: Duration,
     /// Silence after which a client is disconnected, pongs are no silence; by default twice the heartbeat
-    #[arg(long, env = "GATEWAY_IDLE_TIMEOUT", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "GATEWAY_IDLE_TIMEOUT", value_parser = positive, value_name = "DURATION")]
     pub idle_timeout: Option<Duration>,
     /// Longest message from a client, also when put together from fragments, bytes
     #[arg(long, env = "GATEWAY_MAX_MESSAGE_BYTES", default_value_t = 64 * 1024, value_name = "BYTES",
@@ -46,13 +46,13 @@ pub struct Protection {
     #[arg(long, env = "GATEWAY_LOSS_BREAKER", value_parser = share, value_name = "SHARE")]
     pub loss_breaker: Option<f64>,
     /// How far back the loss is looked at
-    #[arg(long, env = "GATEWAY_LOSS_BREAKER_WINDOW", default_value = "10s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_LOSS_BREAKER_WINDOW", default_value = "10s", value_parser = positive)]
     pub loss_breaker_window: Duration,
     /// Deliveries and losses in that time below which nothing is concluded
     #[arg(long, env = "GATEWAY_LOSS_BREAKER_MIN_EVENTS", default_value_t = 100, value_name = "NUMBER")]
     pub loss_breaker_min_events: u64,
     /// How long messages are refused before some are let through to try
-    #[arg(long, env = "GATEWAY_LOSS_BREAKER_OPEN_FOR", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_LOSS_BREAKER_OPEN_FOR", default_value = "5s", value_parser = positive)]
     pub loss_breaker_open_for: Duration,
     /// Messages let through to try; if too few of them are lost, all are
     #[arg(long, env = "GATEWAY_LOSS_BREAKER_PROBES", default_value_t = 20, value_name = "NUMBER",

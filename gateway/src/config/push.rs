@@ -1,7 +1,7 @@
 //! What can be set on the push notifier.
 
-use super::duration;
 use super::protection::share;
+use super::{duration, positive};
 use std::time::Duration;
 
 /// Notifications of users who are not connected, over HTTP. Without a URL there are none.
@@ -18,7 +18,7 @@ pub struct Push {
     #[arg(long, env = "GATEWAY_PUSH_INTERVAL", default_value = "30s", value_parser = duration)]
     pub push_interval: Duration,
     /// How long one attempt may take
-    #[arg(long, env = "GATEWAY_PUSH_TIMEOUT", default_value = "2s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_PUSH_TIMEOUT", default_value = "2s", value_parser = positive)]
     pub push_timeout: Duration,
     /// Attempts for one notification; what fails by time, connection, 429 or 5xx is tried again
     #[arg(long, env = "GATEWAY_PUSH_ATTEMPTS", default_value_t = 3, value_name = "NUMBER",
@@ -39,13 +39,13 @@ pub struct Push {
     #[arg(long, env = "GATEWAY_PUSH_BREAKER", default_value = "50%", value_parser = share, value_name = "SHARE")]
     pub push_breaker: f64,
     /// How far back attempts are looked at
-    #[arg(long, env = "GATEWAY_PUSH_BREAKER_WINDOW", default_value = "10s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_PUSH_BREAKER_WINDOW", default_value = "10s", value_parser = positive)]
     pub push_breaker_window: Duration,
     /// Attempts in that time below which nothing is concluded
     #[arg(long, env = "GATEWAY_PUSH_BREAKER_MIN_EVENTS", default_value_t = 10, value_name = "NUMBER")]
     pub push_breaker_min_events: u64,
     /// How long none are made before some try again
-    #[arg(long, env = "GATEWAY_PUSH_BREAKER_OPEN_FOR", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "GATEWAY_PUSH_BREAKER_OPEN_FOR", default_value = "5s", value_parser = positive)]
     pub push_breaker_open_for: Duration,
     /// Attempts that try again; if too few of them fail, all are made
     #[arg(long, env = "GATEWAY_PUSH_BREAKER_PROBES", default_value_t = 3, value_name = "NUMBER",
