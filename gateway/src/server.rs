@@ -68,7 +68,12 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// More shards than can be named.
+    /// More shards were asked for than can be named.
+    #[error(
+        "--shards asks for {0} shards, at most {SHARDS_MAX} can be had: write {SHARDS_MAX} or fewer, or 0 for as many as are needed"
+    )]
+    ShardsAsked(usize),
+    /// The connections need more shards than can be named.
     #[error(
         "{0} shards would be needed, at most {SHARDS_MAX} can be had: lower --connections-max or raise the descriptor limit"
     )]

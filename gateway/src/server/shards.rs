@@ -65,17 +65,29 @@ pub(super) fn spawn<A: Application<Mail = Mail>>(
 /// Number of shards and of connections over all of them.
 pub(super) fn size(flags: &Flags) -> Result<(usize, usize), StartError> {
     let per_shard = raise_descriptor_limit().saturating_sub(DESCRIPTORS_KEPT).max(1) as usize;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    sized((flags.shards, flags.connections_max), cores, per_shard)
+}
+
+/// The same for what the flags ask, on a machine with so many cores, where a shard has descriptors for so many connections.
+fn sized(
+    (shards, connections_max): (usize, Option<usize>),
+    cores: usize,
+    per_shard: usize,
+) -> Result<(usize, usize), StartError> {
+    // A core beyond those has no shard of its own.
+    let cores = cores.min(SHARDS_MAX);
     // The kernel spreads connections by a hash, not evenly: a shard needs some room above its share.
     let share = per_shard - per_shard / 20;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let connections_max = flags.connections_max.unwrap_or(share * cores);
-    let shards = match flags.shards {
-        0 => cores.max(connections_max.div_ceil(share)),
-        shards => shards,
+    let connections_max = connections_max.unwrap_or(share * cores);
+    let shards = match shards {
+        0 => match cores.max(connections_max.div_ceil(share)) {
+            needed @ ..=SHARDS_MAX => needed,
+            needed => return Err(StartError::TooManyShards(needed)),
+        },
+        asked @ ..=SHARDS_MAX => asked,
+        asked => return Err(StartError::ShardsAsked(asked)),
     };
-    if shards > SHARDS_MAX {
-        return Err(StartError::TooManyShards(shards));
-    }
     Ok((shards, connections_max.min(per_shard * shards)))
 }
 
@@ -132,4 +144,30 @@ pub(super) fn begin(
         None => Shard::new(Arc::clone(shared), index),
     };
     shard.with_tracer(tracers.get(index).and_then(|tracer| lock(tracer).take()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_as_many_as_cores_and_connections_need() {
+        let check = |asked, cores, expected: (usize, usize)| {
+            let sized = sized(asked, cores, 20_000).map_err(|error| error.to_string());
+            assert_eq!(sized, Ok(expected), "{asked:?} on {cores} cores");
+        };
+        check((0, None), 2, (2, 38_000));
+        check((0, Some(100_000)), 2, (6, 100_000));
+        check((3, Some(100_000)), 2, (3, 60_000));
+        check((64, None), 2, (64, 38_000));
+        // A big machine is no mistake of who starts a gateway on it.
+        check((0, None), 96, (64, 64 * 19_000));
+    }
+
+    #[test]
+    fn too_many_shards_are_the_fault_of_the_flag_that_needs_them() {
+        let told = |asked| sized(asked, 2, 20_000).unwrap_err().to_string();
+        assert!(told((65, None)).starts_with("--shards asks for 65 shards, at most 64 can be had: write"));
+        assert!(told((0, Some(10_000_000))).contains("lower --connections-max"));
+    }
 }
