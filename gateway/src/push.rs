@@ -24,6 +24,8 @@ use wire::time::Time;
 
 /// Longest wait between two attempts, whatever the provider asks for.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Longest answer that is read, bytes. A provider's is empty, or a few words that nobody reads.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,11 +223,16 @@ impl Worker {
 
     async fn attempt(&self, body: String) -> Ended {
         match self.client.post(self.url.clone()).body(body).send().await {
-            Ok(response) => {
+            Ok(mut response) => {
                 let retry_after = outbound::retry_after(response.headers());
                 let status = response.status().as_u16();
-                // Read to its end, so that the connection can be used again.
-                let _ = response.bytes().await;
+                // Read to its end, so that the connection can be used again; a longer one ends the connection.
+                let mut bytes = 0;
+                while let Ok(Some(chunk)) = response.chunk().await
+                    && bytes <= ANSWER_BYTES_MAX
+                {
+                    bytes += chunk.len();
+                }
                 Ended::by_status(status, retry_after)
             }
             Err(_) => Ended::Failed { retry_after: None },

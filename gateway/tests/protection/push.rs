@@ -2,7 +2,8 @@
 
 use crate::driver::{Gateway, Member, PATIENCE, Reply, Request, listen, send};
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use wire::time::Time;
 
@@ -228,4 +229,20 @@ fn off_there_are_no_notifications_and_a_bad_url_is_refused_at_the_start() {
         assert_eq!(output.status.code(), Some(113), "{stderr}");
         assert!(stderr.contains(url), "{stderr}");
     }
+}
+
+#[test]
+fn an_endless_answer_is_not_read_to_its_end() {
+    let provider = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", provider.local_addr().unwrap());
+    let gateway = Gateway::start(&["--push-url", &url, "--push-timeout", "1m"]);
+    assert_eq!(Member::connect(&gateway, "al").ask(&send("m-1", "bo", "1")), "sent");
+    let (mut stream, _) = provider.accept().unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
+    let (mebibyte, all) = (vec![b'x'; 1 << 20], 64);
+    let written = (0..all).take_while(|_| stream.write_all(&mebibyte).is_ok()).count();
+    assert!(written < all, "{written} MiB are in its memory");
+    pushed(&gateway, "delivered", 1.0);
 }
