@@ -370,6 +370,12 @@ mod tests {
     }
 
     #[test]
+    fn no_debug_form_shows_a_secret() {
+        let flags = parse(&["--auth-key", "hidden-1", "--push-token", "hidden-2"]).unwrap();
+        assert!(!format!("{flags:?}").contains("hidden"), "{flags:?}");
+    }
+
+    #[test]
     fn durations_carry_their_unit() {
         assert_eq!(duration("600ms"), Ok(Duration::from_millis(600)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));

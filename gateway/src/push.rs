@@ -147,7 +147,8 @@ fn headers(settings: &Push) -> Result<reqwest::header::HeaderMap, StartError> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(token) = &settings.push_token {
-        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| StartError::Token)?;
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {}", token.text())).map_err(|_| StartError::Token)?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }

@@ -1,7 +1,7 @@
 //! What can be set on the push notifier.
 
 use super::protection::share;
-use super::{duration, positive};
+use super::{Secret, duration, positive};
 use std::time::Duration;
 
 /// Notifications of users who are not connected, over HTTP. Without a URL there are none.
@@ -13,7 +13,7 @@ pub struct Push {
     pub push_url: Option<String>,
     /// Bearer token for it; from the environment rather than here, so that no process list shows it
     #[arg(long, env = "GATEWAY_PUSH_TOKEN", hide = true, hide_env_values = true)]
-    pub push_token: Option<String>,
+    pub push_token: Option<Secret>,
     /// A user is notified at most once in this time
     #[arg(long, env = "GATEWAY_PUSH_INTERVAL", default_value = "30s", value_parser = duration)]
     pub push_interval: Duration,
