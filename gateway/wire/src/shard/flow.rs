@@ -38,11 +38,6 @@ impl<M> Io<M> {
         self.accepts = are_wanted;
     }
 
-    /// Whether [`Io::pause_input`] holds for `conn`.
-    pub fn is_paused(&self, conn: ConnId) -> bool {
-        self.wants(conn) & PAUSED != 0
-    }
-
     /// From now on the peer's end is told by [`Application::input_ended`] and leaves our side open. The connection is over,
     /// with [`Closed::Eof`], when both sides have ended. With TLS an end stays the end of both.
     pub fn keep_halves(&mut self, conn: ConnId) {
