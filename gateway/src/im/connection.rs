@@ -1,6 +1,6 @@
 //! A connection until it is a session: the upgrade, the token; and requests about faults.
 
-use super::faults::{Change, Failure, Faults, Latency, Pick};
+use super::faults::{Change, Failure, Faults, Latency, Pick, Setting};
 use super::http::{Asked, Http};
 use super::mail::{Mail, SessionRef};
 use super::open::Open;
@@ -177,8 +177,8 @@ impl Shard {
         let is_latency = request.path() == "/test/latency";
         let change = match request.method {
             "GET" => Ok(None),
-            "DELETE" if is_latency => Ok(Some(Change::Latency(None))),
-            "DELETE" => Ok(Some(Change::Failure(None))),
+            "DELETE" if is_latency => change(request, Setting::Latency(None)).map(Some),
+            "DELETE" => change(request, Setting::Failure(None)).map(Some),
             "POST" if is_latency => self.latency(request, io).map(Some),
             "POST" => self.failure(request, io).map(Some),
             _ => return self.refuse_method(asked, io),
@@ -201,7 +201,7 @@ impl Shard {
         }
         let share = share(request.query("share").as_deref().unwrap_or("1"))?;
         let latency = Latency { delay, share, until: self.until(request, io)? };
-        Ok(Change::Latency((!delay.is_zero()).then_some(latency)))
+        change(request, Setting::Latency((!delay.is_zero()).then_some(latency)))
     }
 
     fn failure(&self, request: &Request<'_>, io: &Io<Mail>) -> Result<Change, String> {
@@ -212,7 +212,7 @@ impl Shard {
             Some(other) => return Err(format!("pick is random or even, not `{other}`")),
         };
         let failure = Failure { share, pick, until: self.until(request, io)? };
-        Ok(Change::Failure((share > 0.0).then_some(failure)))
+        change(request, Setting::Failure((share > 0.0).then_some(failure)))
     }
 
     fn until(&self, request: &Request<'_>, io: &Io<Mail>) -> Result<wire::time::Time, String> {
@@ -256,6 +256,15 @@ impl Shard {
         }
         io.show_again(conn);
     }
+}
+
+/// A change, with the moment at which it was asked for, where the request has one.
+fn change(request: &Request<'_>, to: Setting) -> Result<Change, String> {
+    let heals = matches!(to, Setting::Latency(None) | Setting::Failure(None));
+    let unknown = if heals { 0 } else { u64::MAX };
+    let asked_us = request.query("asked").map_or(Ok(unknown), |asked| asked.parse());
+    let asked_us = asked_us.map_err(|_| "asked is a number of microseconds since 1970".to_owned())?;
+    Ok(Change { to, asked_us })
 }
 
 /// How a client says who it is, and its token.

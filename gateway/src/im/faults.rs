@@ -45,9 +45,19 @@ pub struct Faults {
     pub failure: Option<Failure>,
 }
 
-/// A change to what is in force; `None` heals.
+/// A change to what is in force.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Change {
+pub struct Change {
+    /// What is to be in force.
+    pub to: Setting,
+    /// When it was asked for, by the asker's clock. A fault that was asked for before it was last healed stays out: its request
+    /// lay somewhere while another, perhaps on behalf of a dead asker, healed. 0 for a heal and the maximum for a fault: unknown.
+    pub asked_us: u64,
+}
+
+/// What is to be in force; `None` heals.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Setting {
     /// Sets or heals the latency.
     Latency(Option<Latency>),
     /// Sets or heals the loss.
@@ -58,6 +68,9 @@ pub enum Change {
 #[derive(Debug)]
 pub(crate) struct Injector {
     faults: Faults,
+    /// When latency and loss were last asked to be healed.
+    latency_healed_us: u64,
+    failure_healed_us: u64,
     /// Sum of shares not yet spent on a loss, for [`Pick::Even`].
     owed_losses: f64,
     random: u64,
@@ -65,7 +78,13 @@ pub(crate) struct Injector {
 
 impl Injector {
     pub(crate) fn new(seed: u64) -> Injector {
-        Injector { faults: Faults::default(), owed_losses: 0.0, random: seed }
+        Injector {
+            faults: Faults::default(),
+            latency_healed_us: 0,
+            failure_healed_us: 0,
+            owed_losses: 0.0,
+            random: seed,
+        }
     }
 
     /// What is in force at `now`.
@@ -76,9 +95,18 @@ impl Injector {
     }
 
     pub(crate) fn change(&mut self, change: Change) {
-        match change {
-            Change::Latency(latency) => self.faults.latency = latency,
-            Change::Failure(failure) => {
+        let (healed_us, heals) = match change.to {
+            Setting::Latency(latency) => (&mut self.latency_healed_us, latency.is_none()),
+            Setting::Failure(failure) => (&mut self.failure_healed_us, failure.is_none()),
+        };
+        if heals {
+            *healed_us = change.asked_us.max(*healed_us);
+        } else if change.asked_us < *healed_us {
+            return;
+        }
+        match change.to {
+            Setting::Latency(latency) => self.faults.latency = latency,
+            Setting::Failure(failure) => {
                 self.faults.failure = failure;
                 self.owed_losses = 0.0;
             }
@@ -123,13 +151,21 @@ mod tests {
 
     const LATER: Time = Time(1_000);
 
+    fn put_in(to: Setting) -> Change {
+        Change { to, asked_us: u64::MAX }
+    }
+
     #[test]
     fn even_loses_exactly_its_share() {
         for (share, deliveries, lost) in
             [(0.02, 10_000, 200), (0.3, 1000, 300), (1.0, 7, 7), (0.001, 5000, 5)]
         {
             let mut injector = Injector::new(1);
-            injector.change(Change::Failure(Some(Failure { share, pick: Pick::Even, until: LATER })));
+            injector.change(put_in(Setting::Failure(Some(Failure {
+                share,
+                pick: Pick::Even,
+                until: LATER,
+            }))));
             assert_eq!((0..deliveries).filter(|_| injector.loses(Time(0))).count(), lost, "{share}");
         }
     }
@@ -137,7 +173,8 @@ mod tests {
     #[test]
     fn random_loses_about_its_share() {
         let mut injector = Injector::new(1);
-        injector.change(Change::Failure(Some(Failure { share: 0.1, pick: Pick::Random, until: LATER })));
+        let failure = Failure { share: 0.1, pick: Pick::Random, until: LATER };
+        injector.change(put_in(Setting::Failure(Some(failure))));
         let lost = (0..100_000).filter(|_| injector.loses(Time(0))).count();
         assert!((9_500..10_500).contains(&lost), "{lost}");
     }
@@ -146,12 +183,34 @@ mod tests {
     fn faults_end_by_themselves_and_by_healing() {
         let mut injector = Injector::new(1);
         let latency = Latency { delay: Duration::from_nanos(5), share: 1.0, until: LATER };
-        injector.change(Change::Latency(Some(latency)));
+        injector.change(put_in(Setting::Latency(Some(latency))));
         assert_eq!(injector.holds(Time(10)), Some(Time(15)));
         assert_eq!(injector.holds(LATER), None);
         assert_eq!(injector.in_force(LATER), Faults::default());
-        injector.change(Change::Latency(Some(latency)));
-        injector.change(Change::Latency(None));
+        injector.change(put_in(Setting::Latency(Some(latency))));
+        injector.change(Change { to: Setting::Latency(None), asked_us: 0 });
         assert_eq!(injector.holds(Time(10)), None);
+        injector.change(put_in(Setting::Latency(Some(latency))));
+        assert!(injector.holds(Time(10)).is_some(), "who names no time is not late");
+    }
+
+    #[test]
+    fn a_fault_asked_for_before_it_was_healed_stays_out() {
+        let latency =
+            Setting::Latency(Some(Latency { delay: Duration::from_nanos(5), share: 1.0, until: LATER }));
+        let failure = Setting::Failure(Some(Failure { share: 1.0, pick: Pick::Even, until: LATER }));
+        for (fault, heal) in [(latency, Setting::Latency(None)), (failure, Setting::Failure(None))] {
+            let mut injector = Injector::new(1);
+            let mut change = |to, asked_us| {
+                injector.change(Change { to, asked_us });
+                injector.in_force(Time(0)) != Faults::default()
+            };
+            assert!(change(fault, 5));
+            assert!(!change(heal, 7));
+            assert!(!change(fault, 6), "it lay somewhere meanwhile");
+            assert!(change(fault, 8));
+            assert!(!change(heal, 1), "a heal is never too late");
+            assert!(!change(fault, 6), "nor does it bring back what was late before it");
+        }
     }
 }
