@@ -1,12 +1,13 @@
-//! A fault in force, and the way back.
+//! A fault, from being ready with its way back to being proven out.
 
 use crate::faults::gateway::{GatewayError, GatewayFault};
 use crate::faults::process::{Process, ProcessError};
+use crate::undo::Undo;
 use std::io;
 use std::time::Duration;
 use wire::time::Time;
 
-/// A fault, ready to be put in.
+/// A fault, as one asks for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
     /// Inside the gateway.
@@ -57,12 +58,18 @@ impl FaultError {
     }
 }
 
-/// A fault in force. It must be healed; dropping it heals nothing.
+/// A fault that can be put in, and taken out. Once put in it must be healed; dropping it heals nothing.
 #[derive(Debug)]
 #[must_use = "a fault in force must be healed"]
-pub struct Active {
+pub struct Prepared {
     fault: Fault,
     process: Option<Process>,
+    undo: Undo,
+}
+
+/// When a fault took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce {
     /// When it was asked for: from then on it may act.
     pub asked: Time,
     /// When it was acknowledged: from then on it acts.
@@ -89,62 +96,54 @@ impl Fault {
         }
     }
 
-    /// Puts it in. `lease`: after this time it ends by itself where it can, whatever becomes of us.
-    pub async fn inject(self, target: &Target, lease: Duration) -> Result<Active, FaultError> {
-        let asked = Time::now();
-        let process = match self {
-            Fault::Gateway(fault) => {
-                fault.inject(&target.http, &target.base_url, lease).await?;
-                None
-            }
-            Fault::Kill | Fault::Pause => {
-                let process = Process::open(target.pid.ok_or(FaultError::NoProcess)?)?;
-                if self == Fault::Kill {
-                    process.kill().await?
-                } else {
-                    process.pause().await?
-                }
-                Some(process)
-            }
+    /// Finds out what it would act on and how that is undone. Nothing is changed yet.
+    pub fn prepare(self, target: &Target) -> Result<Prepared, FaultError> {
+        let process = target.pid.map(Process::open).transpose()?;
+        let id = process.as_ref().map(|process| process.id().clone());
+        let undo = match self {
+            Fault::Gateway(fault) => Undo::GatewayFault { url: fault.url(&target.base_url), process: id },
+            Fault::Kill => Undo::KilledChild { process: id.ok_or(FaultError::NoProcess)? },
+            Fault::Pause => Undo::PausedProcess { process: id.ok_or(FaultError::NoProcess)? },
         };
-        Ok(Active { fault: self, process, asked, effective: Time::now() })
-    }
-
-    /// Takes out what [`Fault::inject`] may have left in force when it failed. `start` as in [`Active::heal`].
-    pub async fn undo(
-        self,
-        target: &Target,
-        start: impl FnOnce() -> io::Result<u32>,
-    ) -> Result<Healed, FaultError> {
-        let process = match self {
-            Fault::Pause => Some(Process::open(target.pid.ok_or(FaultError::NoProcess)?)?),
-            Fault::Gateway(_) | Fault::Kill => None,
-        };
-        let now = Time::now();
-        Active { fault: self, process, asked: now, effective: now }.heal(target, start).await
+        Ok(Prepared { fault: self, process, undo })
     }
 }
 
-impl Active {
-    /// Whether the process is gone because of this fault, and not by itself.
-    pub fn has_killed(&self) -> bool {
+impl Prepared {
+    /// The way back, to be written down before [`Prepared::inject`].
+    pub fn undo(&self) -> &Undo {
+        &self.undo
+    }
+
+    /// Whether the process goes because of this fault, and not by itself.
+    pub fn kills(&self) -> bool {
         self.fault == Fault::Kill
     }
 
-    /// Takes it out and proves it. `start` starts a killed process again and gives its number when it serves.
+    /// Puts it in. `lease`: after this time it ends by itself where it can, whatever becomes of us.
+    pub async fn inject(&self, target: &Target, lease: Duration) -> Result<InForce, FaultError> {
+        let asked = Time::now();
+        match (self.fault, &self.process) {
+            (Fault::Gateway(fault), _) => fault.inject(&target.http, &target.base_url, lease).await?,
+            (Fault::Kill, Some(process)) => process.kill().await?,
+            (Fault::Pause, Some(process)) => process.pause().await?,
+            (Fault::Kill | Fault::Pause, None) => return Err(FaultError::NoProcess),
+        }
+        Ok(InForce { asked, effective: Time::now() })
+    }
+
+    /// Takes it out and proves it, whether it was put in wholly, in part, or not. `start` starts a killed process again and gives
+    /// its number when it serves.
     pub async fn heal(
         &self,
         target: &Target,
         start: impl FnOnce() -> io::Result<u32>,
     ) -> Result<Healed, FaultError> {
-        let proof = match (&self.fault, &self.process) {
-            (Fault::Gateway(fault), _) => fault.heal(&target.http, &target.base_url).await?,
-            (Fault::Pause, Some(process)) => process.resume().await?,
-            (Fault::Kill, _) => {
-                let pid = start().map_err(FaultError::Start)?;
-                format!("process {pid} listens at {}", target.base_url)
-            }
-            (Fault::Pause, None) => return Err(FaultError::NoProcess),
+        let proof = if self.kills() {
+            let pid = start().map_err(FaultError::Start)?;
+            format!("process {pid} listens at {}", target.base_url)
+        } else {
+            self.undo.heal(&target.http).await?
         };
         Ok(Healed { at: Time::now(), proof })
     }
@@ -155,23 +154,27 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_pause_that_was_not_seen_in_time_is_undone() {
+    async fn a_pause_is_undone_whatever_became_of_it() {
         // Built with the whole workspace, reqwest wants one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let process = Process::open(child.id()).unwrap();
-        process.pause().await.unwrap();
         let target = Target {
             base_url: "http://127.0.0.1:1".into(),
             pid: Some(child.id()),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         };
-        let healed = Fault::Pause.undo(&target, || panic!("it was not killed")).await.unwrap();
+        let pause = Fault::Pause.prepare(&target).unwrap();
+        let start = || panic!("it was not killed");
+        let healed = pause.heal(&target, start).await.unwrap();
+        assert!(healed.proof.ends_with("running"), "not put in yet: {}", healed.proof);
+        let in_force = pause.inject(&target, Duration::ZERO).await.unwrap();
+        assert!(in_force.effective >= in_force.asked);
+        let healed = pause.heal(&target, start).await.unwrap();
         assert!(healed.proof.ends_with("running"), "{}", healed.proof);
-        process.kill().await.unwrap();
+        Fault::Kill.prepare(&target).unwrap().inject(&target, Duration::ZERO).await.unwrap();
         child.wait().unwrap();
-        let gone = Fault::Pause.undo(&target, || panic!("it was not killed")).await.unwrap_err();
-        assert!(!gone.may_be_in_force());
+        assert!(pause.heal(&target, start).await.unwrap().proof.ends_with("is gone"));
+        assert!(!Fault::Pause.prepare(&target).unwrap_err().may_be_in_force());
         let unproven = ProcessError::Unproven { pid: 1, wanted: "stopped", found: "in state D".into() };
         assert!(FaultError::from(unproven).may_be_in_force());
     }

@@ -24,7 +24,7 @@ use scenarios::units::DurationRange;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::sys::Signals;
 
@@ -93,7 +93,7 @@ pub fn run(prepared: &Prepared, settings: &Settings, signals: Signals) -> Result
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refusal::tool)?;
-    let facts = runtime.block_on(conduct(prepared, &run_id, needs.clients, started, signals));
+    let facts = runtime.block_on(conduct(prepared, &run_id, &folder, needs.clients, started, signals));
     let facts = facts.inspect_err(|_| {
         // Nothing was run: no empty folder tells of it. If it is not empty, it is not ours to remove.
         let _ = std::fs::remove_dir(&folder);
@@ -110,6 +110,7 @@ pub fn run(prepared: &Prepared, settings: &Settings, signals: Signals) -> Result
 async fn conduct(
     prepared: &Prepared,
     run_id: &str,
+    folder: &Path,
     clients: u32,
     started: jiff::Timestamp,
     signals: Signals,
@@ -135,7 +136,7 @@ async fn conduct(
     );
     let fleet = Fleet::start(orders(scenario, clients, gateway.address, &key)?).map_err(Refusal::tool)?;
     // After everything else that can fail: a journal that stays behind means a run that died.
-    let journal = Journal::create(&journal::folder(), run_id).map_err(|error| {
+    let journal = Journal::create(&journal::folder(), run_id, folder).map_err(|error| {
         Refusal::preflight(format!(
             "cannot write the fault journal in {}: {error}; set XDG_STATE_HOME to a folder that can be written",
             journal::folder().display()

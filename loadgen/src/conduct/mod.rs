@@ -13,10 +13,11 @@ use crate::scrape::Scraper;
 use crate::target::OwnGateway;
 use crate::watch::{Past, WarmUp, Watch};
 use assertions::time::Millis;
-use chaos::active::{Active, Target as ChaosTarget};
+use chaos::active::{Prepared, Target as ChaosTarget};
 use chaos::journal::Journal;
 use scenarios::scenario::Scenario;
 use std::collections::VecDeque;
+use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 use wire::sys::Signals;
@@ -36,6 +37,8 @@ const WARM_UP_MAX: Duration = Duration::from_secs(30);
 const WARM_UP_EVERY: Duration = Duration::from_millis(500);
 /// A gateway's fault lives this much longer than planned before it ends by itself.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// How long what is in force is taken out again and again until that is proven.
+const HEAL_WITHIN: Duration = Duration::from_secs(10);
 /// Longest wait for a scrape, and the share of the slot distance.
 const SCRAPE_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
@@ -152,11 +155,19 @@ pub struct Conductor<'a> {
 
 type Scrape = Pin<Box<dyn Future<Output = Result<String, crate::scrape::ScrapeError>>>>;
 
+/// A fault that may be in force: which of which phase, by which number in the journal.
+struct Active {
+    phase: usize,
+    fault: usize,
+    number: u64,
+    prepared: Prepared,
+}
+
 /// What the loop keeps about the run so far.
 struct State {
     start: Time,
     phases: Vec<PhaseLog>,
-    active: Vec<(usize, usize, Active)>,
+    active: Vec<Active>,
     seconds: Seconds,
     cut: Option<Cut>,
     incidents: Vec<String>,
@@ -170,6 +181,21 @@ struct State {
     scraping: Option<(Millis, f64, Time, Scrape)>,
     /// Slots missed while it was under way: rules are evaluated in the order of time, so these wait for it.
     gaps: Vec<Millis>,
+}
+
+impl State {
+    /// A fault was due and is not in force.
+    fn never_in_force(&mut self, phase: usize, fault: usize, name: &str, why: &impl std::fmt::Display) {
+        self.not_in_force.push(format!("{name}: {why}"));
+        self.phases[phase].faults[fault].proof = format!("never took effect: {why}");
+    }
+
+    /// What was done could not be written down.
+    fn note(&mut self, journalled: io::Result<()>) {
+        if let Err(error) = journalled {
+            self.incidents.push(format!("the journal cannot be written: {error}"));
+        }
+    }
 }
 
 impl Conductor<'_> {

@@ -102,7 +102,7 @@ impl Conductor<'_> {
     }
 
     fn look_at_target(&mut self, state: &mut State) {
-        let killed_by_us = state.active.iter().any(|(_, _, active)| active.has_killed());
+        let killed_by_us = state.active.iter().any(|active| active.prepared.kills());
         if state.target_died || killed_by_us {
             return;
         }

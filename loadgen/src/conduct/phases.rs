@@ -1,11 +1,11 @@
 //! A phase: its faults put in and taken out on time, every one of them proven healed at its end.
 
-use super::{ANNOUNCE, Conductor, Cut, FaultLog, LEASE_MARGIN, PhaseLog, State, TICK};
+use super::{ANNOUNCE, Active, Conductor, Cut, FaultLog, HEAL_WITHIN, LEASE_MARGIN, PhaseLog, State, TICK};
 use crate::machine::Ticks;
 use crate::target::OwnGateway;
 use crate::watch::Watch;
 use assertions::matcher::Matcher;
-use chaos::active::{Active, Fault, FaultError};
+use chaos::active::FaultError;
 use chaos::plan::{Action, Step, Window, steps};
 use scenarios::span::Spanned;
 use std::io;
@@ -96,9 +96,11 @@ impl Conductor<'_> {
             Action::Heal(fault) => {
                 // The scrape that closes the phase must not see the healed target.
                 self.finish_scrape(state).await;
-                if let Some(place) = state.active.iter().position(|(p, f, _)| (*p, *f) == (phase, fault)) {
-                    let (_, _, active) = state.active.swap_remove(place);
-                    self.heal(phase, fault, active, state).await;
+                let place =
+                    state.active.iter().position(|active| (active.phase, active.fault) == (phase, fault));
+                if let Some(place) = place {
+                    let active = state.active.remove(place);
+                    self.heal_or_keep(active, state).await;
                 }
             }
         }
@@ -111,73 +113,111 @@ impl Conductor<'_> {
             return;
         }
         let planned = &self.scenario.phases[phase].faults[index];
-        let fault = crate::faults::runnable(&planned.kind);
         let name = planned.name.value.clone();
-        if let Err(error) = self.journal.inject(&name, &self.target.base_url) {
-            return state.not_in_force.push(format!("{name}: its journal cannot be written: {error}"));
-        }
+        let prepared = match crate::faults::runnable(&planned.kind).prepare(&self.target) {
+            Ok(prepared) => prepared,
+            Err(error) => return state.never_in_force(phase, index, &name, &error),
+        };
+        let number = match self.journal.asked(&name, prepared.undo()) {
+            Ok(number) => number,
+            Err(error) => {
+                let error = format!("its journal cannot be written: {error}");
+                return state.never_in_force(phase, index, &name, &error);
+            }
+        };
         let lease = self.scenario.phases[phase].real + LEASE_MARGIN;
         self.fleet.disturbed(Time::now());
-        if fault == Fault::Kill {
+        if prepared.kills() {
             self.fleet.is_gone();
         }
-        match fault.inject(&self.target, lease).await {
-            Ok(active) => {
+        let injected = prepared.inject(&self.target, lease).await;
+        let active = Active { phase, fault: index, number, prepared };
+        match injected {
+            Ok(in_force) => {
                 let log = &mut state.phases[phase].faults[index];
-                (log.asked, log.effective) = (Some(active.asked), Some(active.effective));
-                state.active.push((phase, index, active));
+                (log.asked, log.effective) = (Some(in_force.asked), Some(in_force.effective));
+                state.note(self.journal.effective(number, in_force.effective));
+                state.active.push(active);
             }
             Err(error) => {
-                state.not_in_force.push(format!("{name}: {error}"));
-                state.phases[phase].faults[index].proof = format!("never took effect: {error}");
-                self.undo(fault, &error, &name, state).await;
+                state.never_in_force(phase, index, &name, &error);
+                state.note(self.journal.failed(number, &error.to_string()));
+                self.undo(active, &error, state).await;
             }
         }
     }
 
     /// Takes out a fault that could not be put in, for it may have taken effect in part.
-    async fn undo(&mut self, fault: Fault, error: &FaultError, name: &str, state: &mut State) {
+    async fn undo(&mut self, active: Active, error: &FaultError, state: &mut State) {
         if error.may_be_in_force() {
-            let gateway = self.gateway.as_mut();
-            let undone = fault.undo(&self.target, || start_again(gateway)).await;
-            self.target.pid = self.gateway.as_ref().map(OwnGateway::pid);
-            if let Err(error) = undone {
-                return state.unhealed.push(format!("{name}: {error}"));
-            }
+            return self.heal_or_keep(active, state).await;
         }
-        if fault == Fault::Kill {
+        if active.prepared.kills() {
             self.fleet.is_back(Time::now());
         }
-        if let Err(error) = self.journal.healed(name, &self.target.base_url) {
-            state.incidents.push(format!("the journal cannot be written: {error}"));
+        state.note(self.journal.healed(active.number, "it never took effect"));
+    }
+
+    /// Takes a fault out. What cannot be proven, perhaps because of another fault, is tried again at the phase's end.
+    async fn heal_or_keep(&mut self, active: Active, state: &mut State) {
+        if let Err(reason) = self.heal(&active, state).await {
+            state.note(self.journal.failed(active.number, &reason));
+            state.active.push(active);
         }
     }
 
-    async fn heal(&mut self, phase: usize, index: usize, active: Active, state: &mut State) {
-        let name = self.scenario.phases[phase].faults[index].name.value.clone();
+    /// Takes a fault out. Errors: why its end is not proven.
+    async fn heal(&mut self, active: &Active, state: &mut State) -> Result<(), String> {
         let gateway = self.gateway.as_mut();
-        let log = &mut state.phases[phase].faults[index];
-        match active.heal(&self.target, || start_again(gateway)).await {
+        let healed = active.prepared.heal(&self.target, || start_again(gateway)).await;
+        self.target.pid = self.gateway.as_ref().map(OwnGateway::pid);
+        let log = &mut state.phases[active.phase].faults[active.fault];
+        match healed {
             Ok(healed) => {
-                (log.healed, log.proof) = (Some(healed.at), healed.proof);
-                if active.has_killed() {
+                // Of a fault that never took effect the reason is told, not the end.
+                if log.effective.is_some() {
+                    (log.healed, log.proof) = (Some(healed.at), healed.proof.clone());
+                }
+                if active.prepared.kills() {
                     self.fleet.is_back(healed.at);
                 }
-                if let Err(error) = self.journal.healed(&name, &self.target.base_url) {
-                    state.incidents.push(format!("the journal cannot be written: {error}"));
-                }
+                state.note(self.journal.healed(active.number, &healed.proof));
+                Ok(())
             }
             Err(error) => {
-                log.proof = format!("not proven: {error}");
-                state.unhealed.push(format!("{name}: {error}"));
+                let reason = error.to_string();
+                if log.effective.is_some() {
+                    log.proof = format!("not proven: {reason}");
+                }
+                Err(reason)
             }
         }
-        self.target.pid = self.gateway.as_ref().map(OwnGateway::pid);
     }
 
+    /// Takes out what is in force, the last put in first. What cannot be proven is tried again: one fault may wait for another,
+    /// for a paused gateway answers nobody.
     pub(super) async fn heal_all(&mut self, state: &mut State) {
-        while let Some((phase, fault, active)) = state.active.pop() {
-            self.heal(phase, fault, active, state).await;
+        let until = Time::now() + HEAL_WITHIN;
+        let mut active = std::mem::take(&mut state.active);
+        while !active.is_empty() {
+            let mut unproven = Vec::new();
+            while let Some(last) = active.pop() {
+                if let Err(reason) = self.heal(&last, state).await {
+                    unproven.push((last, reason));
+                }
+            }
+            if Time::now() >= until {
+                for (active, reason) in unproven {
+                    let name = &self.scenario.phases[active.phase].faults[active.fault].name.value;
+                    state.unhealed.push(format!("{name}: {reason}"));
+                    state.note(self.journal.failed(active.number, &reason));
+                }
+                return;
+            }
+            if !unproven.is_empty() {
+                tokio::time::sleep(TICK).await;
+            }
+            active = unproven.into_iter().map(|(active, _)| active).rev().collect();
         }
     }
 }
