@@ -10,4 +10,5 @@ pub mod journal;
 pub mod link;
 pub mod plan;
 pub mod proxy;
+pub mod recovery;
 pub mod undo;

@@ -16,6 +16,7 @@ pub mod preflight;
 pub mod prepare;
 pub mod progress;
 pub mod record;
+pub mod recover;
 pub mod run;
 pub mod scrape;
 pub mod supported;

@@ -8,6 +8,7 @@ use crate::gateway_flags;
 use crate::preflight::{self, Needs};
 use crate::prepare::Prepared;
 use crate::progress::Progress;
+use crate::recover::{Finding, Mode, recover};
 use crate::scrape::Scraper;
 use crate::target::OwnGateway;
 use crate::watch::{Past, Watch};
@@ -58,7 +59,7 @@ pub struct Settings {
 /// Why a run never began: exit code and what to say.
 #[derive(Debug)]
 pub struct Refusal {
-    /// [`exit::PREFLIGHT`] or [`exit::TOOL_FAILED`].
+    /// [`exit::PREFLIGHT`], [`exit::NOT_HEALED`] or [`exit::TOOL_FAILED`].
     pub code: u8,
     /// What happened and what to do.
     pub text: String,
@@ -93,7 +94,10 @@ pub fn run(prepared: &Prepared, settings: &Settings, signals: Signals) -> Result
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Refusal::tool)?;
-    let facts = runtime.block_on(conduct(prepared, &run_id, &folder, needs.clients, started, signals));
+    let facts = runtime.block_on(async {
+        put_back().await?;
+        conduct(prepared, &run_id, &folder, needs.clients, started, signals).await
+    });
     let facts = facts.inspect_err(|_| {
         // Nothing was run: no empty folder tells of it. If it is not empty, it is not ours to remove.
         let _ = std::fs::remove_dir(&folder);
@@ -105,6 +109,36 @@ pub fn run(prepared: &Prepared, settings: &Settings, signals: Signals) -> Result
     let told = crate::record::tell(prepared, settings, &run_id, started, &facts);
     crate::record::write(&told, &folder, settings).map_err(Refusal::tool)?;
     Ok(told.verdict.exit_code)
+}
+
+/// Heals what dead runs have left in force: this run would measure it. Refuses to run where that cannot be proven.
+async fn put_back() -> Result<(), Refusal> {
+    let folder = journal::folder();
+    let findings = recover(&folder, None, Mode::Heal, &http_client().map_err(Refusal::tool)?).await;
+    let findings = findings.map_err(|error| {
+        Refusal::preflight(format!("cannot go through the fault journals in {}: {error}", folder.display()))
+    })?;
+    let mut unhealed = Vec::new();
+    for finding in findings {
+        match finding {
+            finding if finding.is_unhealed() => unhealed.push(finding.to_string()),
+            Finding::Healed { .. } => crate::terminal::tell(&format!("left by an earlier run: {finding}")),
+            _ => {}
+        }
+    }
+    if unhealed.is_empty() {
+        return Ok(());
+    }
+    let text =
+        format!("an earlier run's fault may be in force; nothing was started\n{}", unhealed.join("\n"));
+    Err(Refusal { code: exit::NOT_HEALED, text })
+}
+
+/// Speaks to targets directly, whatever proxy the environment names.
+pub fn http_client() -> reqwest::Result<reqwest::Client> {
+    // The one provider of everything we link; who was first has installed the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build()
 }
 
 async fn conduct(
@@ -119,9 +153,7 @@ async fn conduct(
     let key = key()?;
     let gateway = start_gateway(scenario, clients, &key)?;
     let base_url = format!("http://{}", gateway.address);
-    // The one provider of everything we link; who was first has installed the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().build().map_err(Refusal::tool)?;
+    let http = http_client().map_err(Refusal::tool)?;
     let clock = clock(scenario, started);
     let interval = scenario.alerts.scrape_interval.value;
     let until = clock.rule_time(wire::time::Time(0));

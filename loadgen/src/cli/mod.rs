@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod proxy;
+mod recover;
 mod rules;
 mod run;
 
@@ -40,6 +41,11 @@ enum Command {
         #[command(subcommand)]
         command: rules::Command,
     },
+    /// Put back what runs that died have left broken
+    ///
+    /// A run does this by itself when the next one begins, and its guardian does when it dies; this is for when neither could.
+    /// Runs that are alive are left alone. It may be done any number of times.
+    Recover(recover::Arguments),
     /// Say what this machine can run
     Doctor {
         /// Clients at the same time, such as 500, 10k or 1.5k
@@ -91,10 +97,16 @@ pub fn main(cli: Cli) -> u8 {
         Command::Schema { result: false } => print(&format!("{:#}\n", scenarios::keys::json_schema())),
         Command::Schema { result: true } => print(&format!("{}\n", reports::json::schema())),
         Command::Rules { command } => rules::rules(&command),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Doctor { clients } => doctor(clients),
         Command::Proxy(arguments) => proxy::run(&arguments),
         Command::Gateway { flags } => gateway::server::start(*flags, Cli::command(), Some("gateway")),
     }
+}
+
+/// What waits for answers, on this thread.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// Prints what was asked for. Gives the exit code.
