@@ -6,6 +6,7 @@
 
 pub mod active;
 pub mod faults;
+pub mod guardian;
 pub mod journal;
 pub mod link;
 pub mod plan;

@@ -16,6 +16,7 @@ use assertions::exit;
 use assertions::grid::Grid;
 use assertions::time::Millis;
 use chaos::active::Target as ChaosTarget;
+use chaos::guardian::Guardian;
 use chaos::journal::{self, Journal};
 use gateway::auth::{Claims, Signer};
 use scenarios::scenario::{
@@ -26,6 +27,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use wire::sys::Signals;
 
@@ -174,6 +176,7 @@ async fn conduct(
             journal::folder().display()
         ))
     })?;
+    let guardian = start_guardian(scenario, &journal)?;
     let conductor = Conductor {
         scenario,
         fleet,
@@ -184,11 +187,23 @@ async fn conduct(
         clock,
         past: Past { until, length, step: interval },
         journal,
+        guardian,
         signals,
         progress: Progress::new(),
         clients: u64::from(clients),
     };
     Ok(conductor.run().await)
+}
+
+/// Who heals if this run dies; not needed where nothing is broken.
+fn start_guardian(scenario: &Scenario, journal: &Journal) -> Result<Option<Guardian>, Refusal> {
+    if scenario.phases.iter().all(|phase| phase.faults.is_empty()) {
+        return Ok(None);
+    }
+    let mut program = Command::new(std::env::current_exe().map_err(Refusal::tool)?);
+    program.arg("guardian").arg("--journal").arg(journal.path());
+    let guardian = Guardian::start(program, journal);
+    Ok(Some(guardian.map_err(|error| Refusal::preflight(format!("{error}; without it no fault is put in")))?))
 }
 
 fn start_gateway(scenario: &Scenario, clients: u32, key: &str) -> Result<OwnGateway, Refusal> {

@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod proxy;
+mod guardian;
 mod recover;
 mod rules;
 mod run;
@@ -54,6 +55,9 @@ enum Command {
     },
     /// Put a proxy with faults in front of a server, without a run
     Proxy(proxy::Arguments),
+    /// Heal a run's faults when it dies
+    #[command(hide = true)]
+    Guardian(guardian::Arguments),
     /// Run the gateway alone
     Gateway {
         #[command(flatten)]
@@ -98,6 +102,7 @@ pub fn main(cli: Cli) -> u8 {
         Command::Schema { result: true } => print(&format!("{}\n", reports::json::schema())),
         Command::Rules { command } => rules::rules(&command),
         Command::Recover(arguments) => recover::run(&arguments),
+        Command::Guardian(arguments) => guardian::run(&arguments),
         Command::Doctor { clients } => doctor(clients),
         Command::Proxy(arguments) => proxy::run(&arguments),
         Command::Gateway { flags } => gateway::server::start(*flags, Cli::command(), Some("gateway")),

@@ -14,6 +14,7 @@ use crate::target::OwnGateway;
 use crate::watch::{Past, WarmUp, Watch};
 use assertions::time::Millis;
 use chaos::active::{Prepared, Target as ChaosTarget};
+use chaos::guardian::{self, Guardian};
 use chaos::journal::Journal;
 use scenarios::scenario::Scenario;
 use std::collections::VecDeque;
@@ -39,6 +40,12 @@ const WARM_UP_EVERY: Duration = Duration::from_millis(500);
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// How long what is in force is taken out again and again until that is proven.
 const HEAL_WITHIN: Duration = Duration::from_secs(10);
+/// How long this process may be silent while a fault is in force before its guardian heals it.
+const LEASE: Duration = Duration::from_secs(5);
+/// The same while it waits for one answer: of a target that is asked to break or to heal, or of a scrape.
+const LEASE_ANSWER: Duration = Duration::from_secs(30);
+/// How soon a guardian that is not needed any more must have ended.
+const DISMISS_WITHIN: Duration = Duration::from_secs(2);
 /// Longest wait for a scrape, and the share of the slot distance.
 const SCRAPE_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
@@ -75,6 +82,8 @@ pub enum Cut {
     Interrupted,
     /// Something is pending or firing that no fault of ours has caused.
     ActiveBeforeFault(Vec<String>),
+    /// Nobody would heal what is in force if this process died, and why.
+    Unguarded(String),
 }
 
 /// All that a run left behind.
@@ -145,6 +154,8 @@ pub struct Conductor<'a> {
     pub past: Past,
     /// What is broken, on disk.
     pub journal: Journal,
+    /// Who heals if we die; `None` where nothing is to be broken.
+    pub guardian: Option<Guardian>,
     /// Ctrl-C.
     pub signals: Signals,
     /// What the user sees meanwhile.
@@ -332,12 +343,18 @@ impl Conductor<'_> {
     async fn settle(&mut self, state: &mut State) {
         self.fleet.end_traffic(Time::now());
         self.heal_all(state).await;
+        if let Some(guardian) = self.guardian.take() {
+            // What is not proven healed it goes on trying to heal, for a while and without us.
+            let patience = if state.unhealed.is_empty() { DISMISS_WITHIN } else { Duration::ZERO };
+            guardian.dismiss(patience);
+        }
         let begin = Time::now();
         let (mut seen, mut quiet_since) = (0, begin);
         loop {
             let patience = match (&state.cut, state.signals) {
                 (_, 2..) => Duration::ZERO,
                 (Some(Cut::Interrupted), _) => SETTLE_CUT_SHORT,
+                (Some(Cut::Unguarded(_)), _) => SETTLE_CUT_SHORT,
                 (Some(Cut::ActiveBeforeFault(_)) | None, _) => self.scenario.settle_max,
             };
             if Time::now().since(begin) >= patience {

@@ -1,6 +1,6 @@
 //! Time passing: scrapes on their slots, seconds taken in, the target and the signals watched.
 
-use super::{Conductor, Cut, SCRAPE_TIMEOUT_MAX, State, TICK};
+use super::{Conductor, Cut, LEASE, LEASE_ANSWER, SCRAPE_TIMEOUT_MAX, State, TICK, guardian};
 use crate::target::OwnGateway;
 use std::time::Duration;
 use wire::sys::Signal;
@@ -26,6 +26,17 @@ impl Conductor<'_> {
             self.take_seconds(state);
             self.look_at_target(state);
             self.look_for_signals(state);
+            self.stay_guarded(LEASE, state);
+        }
+    }
+
+    /// Tells the guardian that this process lives, and may be silent for `length` if a fault is in force. A run that nobody guards
+    /// any more is cut short: what is in force comes out, and nothing more goes in.
+    pub(super) fn stay_guarded(&mut self, length: Duration, state: &mut State) {
+        let Some(guardian) = &mut self.guardian else { return };
+        let length = if state.active.is_empty() && length == LEASE { guardian::IDLE } else { length };
+        if let Err(why) = guardian.renew(length) {
+            state.cut.get_or_insert(Cut::Unguarded(why.to_string()));
         }
     }
 
@@ -84,6 +95,7 @@ impl Conductor<'_> {
     pub(super) async fn finish_scrape(&mut self, state: &mut State) {
         self.begin_slot(state);
         if let Some((at, factor, begin, scrape)) = state.scraping.take() {
+            self.stay_guarded(LEASE_ANSWER, state);
             let result = scrape.await;
             self.watch.slot(at, result.ok().as_deref(), factor, Time::now().since(begin));
             state.gaps.drain(..).for_each(|gap| self.watch.gap(gap));

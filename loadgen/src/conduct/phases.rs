@@ -1,6 +1,9 @@
 //! A phase: its faults put in and taken out on time, every one of them proven healed at its end.
 
-use super::{ANNOUNCE, Active, Conductor, Cut, FaultLog, HEAL_WITHIN, LEASE_MARGIN, PhaseLog, State, TICK};
+use super::{
+    ANNOUNCE, Active, Conductor, Cut, FaultLog, HEAL_WITHIN, LEASE, LEASE_ANSWER, LEASE_MARGIN, PhaseLog,
+    State, TICK,
+};
 use crate::machine::Ticks;
 use crate::target::OwnGateway;
 use crate::watch::Watch;
@@ -114,6 +117,11 @@ impl Conductor<'_> {
         }
         let planned = &self.scenario.phases[phase].faults[index];
         let name = planned.name.value.clone();
+        self.stay_guarded(LEASE_ANSWER, state);
+        if let Some(Cut::Unguarded(why)) = &state.cut {
+            let why = why.clone();
+            return state.never_in_force(phase, index, &name, &why);
+        }
         let prepared = match crate::faults::runnable(&planned.kind).prepare(&self.target) {
             Ok(prepared) => prepared,
             Err(error) => return state.never_in_force(phase, index, &name, &error),
@@ -138,6 +146,8 @@ impl Conductor<'_> {
                 (log.asked, log.effective) = (Some(in_force.asked), Some(in_force.effective));
                 state.note(self.journal.effective(number, in_force.effective));
                 state.active.push(active);
+                // If we stood still meanwhile, the guardian may have healed before there was anything to heal.
+                self.stay_guarded(LEASE, state);
             }
             Err(error) => {
                 state.never_in_force(phase, index, &name, &error);
@@ -168,6 +178,7 @@ impl Conductor<'_> {
 
     /// Takes a fault out. Errors: why its end is not proven.
     async fn heal(&mut self, active: &Active, state: &mut State) -> Result<(), String> {
+        self.stay_guarded(LEASE_ANSWER, state);
         let gateway = self.gateway.as_mut();
         let healed = active.prepared.heal(&self.target, || start_again(gateway)).await;
         self.target.pid = self.gateway.as_ref().map(OwnGateway::pid);

@@ -55,7 +55,8 @@ pub(super) fn judge(prepared: &Prepared, settings: &Settings, facts: &Facts) -> 
     match &facts.cut {
         Some(Cut::Interrupted) => findings.push(Finding::Interrupted),
         Some(Cut::ActiveBeforeFault(_)) => findings.push(verdict::stopped_before_fault(true)),
-        None => {}
+        // A doubt about the run, and one of the checks on it.
+        Some(Cut::Unguarded(_)) | None => {}
     }
     let code = exit::exit_code(&findings);
     let reason = super::reason(&findings, facts, &checks);

@@ -1,7 +1,7 @@
 //! Whether the run itself is to be believed, and whether all of it took place.
 
 use super::figures::SEND_LAG_P99_MAX;
-use crate::conduct::Facts;
+use crate::conduct::{Cut, Facts};
 use crate::machine::Shares;
 use crate::prepare::Prepared;
 use assertions::exit::Finding;
@@ -143,6 +143,9 @@ fn took_place(prepared: &Prepared, facts: &Facts) -> Vec<(Check, Finding)> {
             check("faults in force", false, observed, "all", facts.not_in_force.clone()),
             Finding::Void,
         ));
+    }
+    if let Some(Cut::Unguarded(why)) = &facts.cut {
+        checks.push((check("guarded", false, why.clone(), "all along", Vec::new()), Finding::Void));
     }
     if facts.target_died {
         checks.push((check("target", false, "ended by itself".into(), "", Vec::new()), Finding::SloFailed));
