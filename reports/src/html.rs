@@ -17,7 +17,7 @@ use charts::Chart;
 use lanes::{BarLane, MarkLane};
 use scale::{Tick, TimeAxis};
 use std::io;
-use tables::{LatencyRow, MessageRow, Told};
+use tables::{AuditRow, LatencyRow, MessageRow, Told};
 
 /// Writes the page.
 ///
@@ -48,6 +48,7 @@ struct Page<'a> {
     silent: String,
     receivers: Vec<MarkLane>,
     told: Vec<Told>,
+    audit: Vec<AuditRow>,
     messages: Vec<MessageRow>,
     latencies: Vec<LatencyRow>,
     generator: String,
@@ -106,6 +107,7 @@ impl<'a> Page<'a> {
             silent: lanes::silent(record).join(", "),
             receivers: lanes::receivers(record, &axis),
             told: tables::told(record),
+            audit: tables::audit(record),
             messages: tables::messages(record),
             latencies: tables::latencies(record),
             generator: generator(record),

@@ -66,6 +66,9 @@ pub struct RunRecord {
     pub receivers: Vec<String>,
     /// Every notification captured, in order of time.
     pub notifications: Vec<Notification>,
+    /// What was done to the target, in order of time; the lines of `audit.jsonl`.
+    #[serde(default)]
+    pub audit: Vec<AuditLine>,
     /// What was judged.
     pub checks: Checks,
     /// What came of it.
@@ -178,6 +181,27 @@ pub struct Fault {
     pub healed_wall_seconds: Option<f64>,
     /// How the end was proven: `read back`; or why it was not.
     pub proof: String,
+}
+
+/// One act on the target, for those who ask later who did what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditLine {
+    /// When, RFC 3339 in UTC, to the microsecond.
+    pub at: String,
+    /// For whom: the user of the machine.
+    pub user: String,
+    /// The machine.
+    pub host: String,
+    /// What acted: `run`, its `guardian`, or `recover`.
+    pub by: String,
+    /// The fault among those of the run, from 1.
+    pub number: u64,
+    /// Its name in the scenario: `gateway.latency`.
+    pub fault: String,
+    /// `asked`, `effective`, `healed` or `failed`.
+    pub action: String,
+    /// The target that was asked for it, the proof that it is healed, or why something failed.
+    pub detail: String,
 }
 
 impl RunRecord {

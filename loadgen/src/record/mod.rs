@@ -3,6 +3,7 @@
 //! The record is plain data of `reports`; nothing of the inner types is serialised. One verdict stands in all forms.
 
 mod alerts;
+mod audit;
 mod figures;
 mod judge;
 mod validity;
@@ -86,6 +87,7 @@ pub fn tell(
         alerts: alerts::alerts(prepared, facts),
         receivers: alerts::receivers(prepared, facts),
         notifications: alerts::notifications(facts),
+        audit: audit::audit(&settings.out.join(run_id)),
         checks: judged.checks,
         verdict: record::Verdict {
             passed: judged.code == exit::PASSED,

@@ -32,6 +32,15 @@ pub(super) struct Told {
     pub(super) content: String,
 }
 
+/// One act on the target.
+pub(super) struct AuditRow {
+    pub(super) at: String,
+    pub(super) fault: String,
+    pub(super) action: String,
+    pub(super) detail: String,
+    pub(super) who: String,
+}
+
 /// Name, meaning, number, whether it is counted beside the classes.
 type Class = (&'static str, &'static str, fn(&MessageClasses) -> u64, bool);
 
@@ -110,6 +119,18 @@ pub(super) fn told(record: &RunRecord) -> Vec<Told> {
         content: lanes::told(one),
     };
     record.notifications.iter().map(row).collect()
+}
+
+/// Every act on the target.
+pub(super) fn audit(record: &RunRecord) -> Vec<AuditRow> {
+    let row = |line: &crate::record::AuditLine| AuditRow {
+        at: line.at.clone(),
+        fault: format!("{} {}", line.number, line.fault),
+        action: line.action.clone(),
+        detail: line.detail.clone(),
+        who: format!("{} of {}@{}", line.by, line.user, line.host),
+    };
+    record.audit.iter().map(row).collect()
 }
 
 /// The command that runs the scenario again, quoted for a shell.

@@ -60,6 +60,16 @@ fn every_alert_that_moved_has_a_lane_and_every_notification_a_mark() {
 }
 
 #[test]
+fn every_act_on_the_target_is_shown_with_who_did_it() {
+    let mut record = fixtures::peak();
+    let page = render("audited", &record);
+    assert_eq!(count(&page, "<td>run of ops@drills</td>"), 3);
+    assert!(page.contains("<td>1 gateway.latency</td><td>healed</td><td>read back</td>"));
+    record.audit.clear();
+    assert!(!render("not-audited", &record).contains("What was done to the target"));
+}
+
+#[test]
 fn the_verdict_stands_at_the_head() {
     let passed = render("peak", &fixtures::peak());
     assert!(passed.contains("<title>Passed: peak, peak-20261121-031407</title>"));
