@@ -338,6 +338,13 @@ pub(crate) const TABLE: &[KeyRow] = &[
     ),
     key("phases[].faults[].at", Duration, Is("0s"), "30s", "Rule time from the phase's start."),
     key("phases[].faults[].for", Duration, Follows("to the phase's end"), "5m", "Rule time it is in force."),
+    key(
+        "phases[].faults[].every",
+        Duration,
+        Absent,
+        "50s",
+        "Repeats the fault to the phase's end: rule time from one begin to the next. It needs a `for` or a `down_for`.",
+    ),
     key("phases[].faults[].delay", Duration, Absent, "600ms", "Delay added, socket time: never stretched."),
     key(
         "phases[].faults[].share",
@@ -368,7 +375,6 @@ pub(crate) const TABLE: &[KeyRow] = &[
         "5s",
         "Rule time until the process is started again.",
     ),
-    later("phases[].faults[].every", "Repeats the fault."),
     later("phases[].faults[].jitter", "Random part of a delay."),
     later("phases[].faults[].distribution", "Shape of a delay."),
     later("phases[].faults[].count", "How many targets."),

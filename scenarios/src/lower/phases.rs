@@ -4,6 +4,8 @@ use super::*;
 use crate::faults;
 use crate::units::format_duration;
 
+/// Most times that a fault is repeated in a phase.
+const REPEATS_MAX: usize = 1000;
 /// Smallest real time between two scrapes.
 const SCRAPE_MIN: Duration = Duration::from_millis(100);
 
@@ -159,7 +161,13 @@ fn fault_names(item: &Fields<'_>) -> Vec<String> {
 
 fn faults(item: &Fields<'_>, length: Option<Duration>) -> Vec<Fault> {
     let items = item.list("faults");
-    let faults: Vec<_> = items.iter().filter_map(|fields| fault(fields, length)).collect();
+    let (mut faults, mut repeats) = (Vec::new(), Vec::new());
+    for (fault, every) in items.iter().filter_map(|fields| fault(fields, length)) {
+        if let (Some(every), Some(length)) = (every, length) {
+            repeats.extend(repeated(item.cx, &fault, &every, length));
+        }
+        faults.push(fault);
+    }
     for (at, fault) in faults.iter().enumerate() {
         let twin = faults[..at].iter().find(|other| other.name.value == fault.name.value);
         if let Some(other) = twin {
@@ -172,9 +180,51 @@ fn faults(item: &Fields<'_>, length: Option<Duration>) -> Vec<Fault> {
             let problem = Problem::error(summary, fault.span.clone())
                 .hint("one would heal the other: let the second begin `at` the end of the first");
             item.cx.report(problem.related(other.span.clone(), "the other one"));
+        } else if let Some(other) = repeats.iter().find(|other| overlaps_again(other, fault, &repeats)) {
+            let summary = format!(
+                "`{}`, repeated, is in force at the same time as `{}`",
+                other.name.value, fault.name.value
+            );
+            let problem = Problem::error(summary, other.span.clone()).hint("one would heal the other");
+            item.cx.report(problem.related(fault.span.clone(), "the other one"));
         }
     }
+    // Behind all that are written, so that a cause finds its fault by its place.
+    faults.extend(repeats);
     faults
+}
+
+/// Whether a repetition of another fault contradicts this one, or one of its own repetitions.
+fn overlaps_again(other: &Fault, fault: &Fault, repeats: &[Fault]) -> bool {
+    let own = repeats.iter().filter(|own| own.name.value == fault.name.value);
+    let mut times = std::iter::once(fault).chain(own);
+    other.name.value != fault.name.value && times.any(|fault| contradict(other, fault))
+}
+
+/// The further times that a fault with `every` is put in, in a phase of this length.
+fn repeated(cx: &Context, fault: &Fault, every: &Spanned<Duration>, length: Duration) -> Vec<Fault> {
+    let place = every.span.clone().unwrap_or_else(|| fault.span.clone());
+    let (in_force, written) = (fault.duration.value, format_duration(every.value));
+    if every.value <= in_force {
+        let summary = format!("every {written} it would be put in while it is still in force");
+        let hint = format!("write more than `{}`, for which it is in force", format_duration(in_force));
+        cx.report(Problem::error(summary, place).hint(hint));
+        return Vec::new();
+    }
+    let begins =
+        std::iter::successors(fault.at.value.checked_add(every.value), |at| at.checked_add(every.value));
+    let begins = begins.take_while(|at| at.saturating_add(in_force) <= length);
+    let begins: Vec<Duration> = begins.take(REPEATS_MAX + 1).collect();
+    if begins.is_empty() || begins.len() > REPEATS_MAX {
+        let summary = match begins.len() {
+            0 => format!("every {written} it is put in once only"),
+            _ => format!("every {written} it is put in more than {REPEATS_MAX} times"),
+        };
+        let hint = format!("the phase takes {} of rule time", format_duration(length));
+        cx.report(Problem::error(summary, place).hint(hint));
+        return Vec::new();
+    }
+    begins.into_iter().map(|at| Fault { at: Spanned::default_value(at), ..fault.clone() }).collect()
 }
 
 /// Whether two faults act on the same thing at the same time, so that the heal of one ends the other.
@@ -197,7 +247,8 @@ fn process(kind: &FaultKind) -> Option<&Spanned<String>> {
     }
 }
 
-fn fault(fields: &Fields<'_>, length: Option<Duration>) -> Option<Fault> {
+/// A fault as it is written, and how often it is put in again.
+fn fault(fields: &Fields<'_>, length: Option<Duration>) -> Option<(Fault, Option<Spanned<Duration>>)> {
     let written = fields.text("fault")?;
     let span = written.span.clone()?;
     let Some(row) = faults::find(&written.value) else {
@@ -218,10 +269,28 @@ fn fault(fields: &Fields<'_>, length: Option<Duration>) -> Option<Fault> {
     check_parameters(fields, row);
     let name = fields.word("name");
     let at = fields.read("at", units::duration);
-    let duration = fields.read("for", units::duration);
+    let every = fields.read("every", units::duration);
     let kind = kind(fields, row.name);
+    let duration =
+        fields.read("for", units::duration).or_else(|| down_for(kind.as_ref()?).filter(|_| every.is_some()));
+    if let (Some(every), None) = (&every, &duration) {
+        let place = every.span.clone().unwrap_or_else(|| fields.place());
+        let problem =
+            Problem::error("`every` without `for`: it would never be out to be put in again", place);
+        fields.cx.report(problem.hint("say how long it is in force each time, as in `for: 10s`"));
+        return None;
+    }
     let (at, duration) = placed(fields, at?, duration, length?)?;
-    Some(Fault { name: name.unwrap_or(written), kind: kind?, at, duration, span })
+    Some((Fault { name: name.unwrap_or(written), kind: kind?, at, duration, span }, every))
+}
+
+/// How long the process is down, where the fault says so.
+fn down_for(kind: &FaultKind) -> Option<Spanned<Duration>> {
+    match kind {
+        FaultKind::ProcessRestart { down_for: time, .. }
+        | FaultKind::ProcessKill { back: Back::After(time), .. } => Some(time.clone()),
+        _ => None,
+    }
 }
 
 fn runnable_faults() -> String {

@@ -57,6 +57,23 @@ fn everything_is_known_to_the_key_check() {
     assert!(problems.is_empty(), "{problems:#?}");
 }
 
+#[test]
+fn a_repeated_fault_is_as_many_faults() {
+    let text = "version: 1\ntarget: {gateway: {}}\nphases: [{name: a, for: 3m, faults: [{fault: process.restart, every: 50s, down_for: 5s}, {fault: gateway.latency, delay: 1ms, at: 10s, for: 20s, every: 1m}]}]\n";
+    let files = |_: &Path| Ok(text.to_owned());
+    let loaded = load_with(Path::new("x.yaml"), &Options::default(), &files).expect("valid");
+    let seconds = |time: &Spanned<Duration>| time.value.as_secs();
+    let faults = loaded.scenario.phases[0].faults.iter();
+    let faults: Vec<_> = faults
+        .map(|fault| (fault.name.value.as_str(), seconds(&fault.at), seconds(&fault.duration)))
+        .collect();
+    let restart = |at| ("process.restart", at, 5);
+    let latency = |at| ("gateway.latency", at, 20);
+    // At 150 s the latency would end with the phase, at 170 s it would reach beyond it.
+    let repeats = [restart(50), restart(100), restart(150), latency(70), latency(130)];
+    assert_eq!(faults, [&[restart(0), latency(10)], &repeats[..]].concat());
+}
+
 fn load(text: &str, sets: Vec<String>) {
     let options = Options { env: None, sets, no_faults: false };
     let files = |path: &Path| match path.to_str() {
