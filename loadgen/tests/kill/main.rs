@@ -313,7 +313,7 @@ fn start_slow(place: &Place) -> (Child, SocketAddr) {
     let scenario = SCENARIO.split_once("phases:").unwrap().0.to_owned() + slow;
     std::fs::write(place.0.join("run.yaml"), scenario).unwrap();
     let mut run = place.command(&["run", "run.yaml", "--out", "."]);
-    let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let address = || {
         let folders = std::fs::read_dir(&place.0).unwrap().map(|entry| entry.unwrap().path());
         let audit =
@@ -324,13 +324,14 @@ fn start_slow(place: &Place) -> (Child, SocketAddr) {
         target.strip_prefix("http://")?.split('/').next()?.parse().ok()
     };
     let begin = Time::now();
-    loop {
+    while Time::now().since(begin) < Duration::from_secs(20) {
         if let Some(address) = address() {
             return (run, address);
         }
-        assert!(Time::now().since(begin) < Duration::from_secs(20), "no fault came into force");
         std::thread::sleep(Duration::from_millis(5));
     }
+    run.kill().unwrap();
+    panic!("no fault came into force: {}", text(&run.wait_with_output().unwrap()));
 }
 
 #[test]
