@@ -5,7 +5,7 @@ use crate::device::Acks;
 use crate::disk::Disk;
 use crate::life::{Gateway, Planted};
 use crate::truth::{Answer, To};
-use gateway::im::faults::{Change, Failure, Latency, Pick};
+use gateway::im::faults::{Change, Failure, Latency, Pick, Setting};
 use gateway::im::mail::{Mail, SessionRef};
 use std::time::Duration;
 use wire::shard::ConnId;
@@ -177,13 +177,14 @@ impl Run {
         let delay = self.random.duration(&(Duration::ZERO..Duration::from_millis(500)));
         let share = if self.random.once_in(1, 2) { 1.0 } else { 0.3 };
         let pick = if self.random.once_in(1, 2) { Pick::Random } else { Pick::Even };
-        let change = if self.random.once_in(1, 2) {
+        let to = if self.random.once_in(1, 2) {
             self.was_held = true;
-            Change::Latency(Some(Latency { delay, share, until }))
+            Setting::Latency(Some(Latency { delay, share, until }))
         } else {
-            Change::Failure(Some(Failure { share, pick, until }))
+            Setting::Failure(Some(Failure { share, pick, until }))
         };
-        self.tell(|| format!("injected: {change:?}"));
+        self.tell(|| format!("injected: {to:?}"));
+        let change = Change { to, asked_us: u64::MAX };
         if let Some(gateway) = &mut self.gateway {
             let mail = || Mail::Fault { asker: NOBODY, change: Some(change) };
             gateway.tell_all(mail, &mut self.world);
