@@ -2,8 +2,8 @@
 
 mod check;
 mod explain;
-mod proxy;
 mod guardian;
+mod proxy;
 mod recover;
 mod rules;
 mod run;
