@@ -140,7 +140,8 @@ pub fn parse(text: &str, name_bytes_max: usize) -> Parsed<'_> {
     // An id is echoed as it was written, so it must be a string, and a short one.
     let id = frame.id.map(RawValue::get);
     let short = |name: Cow<'_, str>| name.len() <= name_bytes_max;
-    if id.is_some_and(|id| !id.starts_with('"')) {
+    // An empty one would make the second message of a client that never sets it a repetition, confirmed and lost.
+    if id.is_some_and(|id| !id.starts_with('"') || id == "\"\"") {
         return Err((None, Refusal::BadFrame));
     }
     if id.is_some_and(|id| id.len() > name_bytes_max + 2) {
@@ -302,6 +303,7 @@ mod tests {
         check(r#"{"type":"ack","seq":-1}"#, "Err((None, BadFrame))");
         check(r#"{"type":"shout","id":"a"}"#, r#"Err((Some("\"a\""), UnknownType))"#);
         check(r#"{"type":"send","id":7,"to":"user:b","body":1}"#, "Err((None, BadFrame))");
+        check(r#"{"type":"send","id":"","to":"user:b","body":1}"#, "Err((None, BadFrame))");
         check(r#"{"type":"send","id":"a","to":"bob","body":1}"#, r#"Err((Some("\"a\""), BadRecipient))"#);
         check(r#"{"type":"send","id":"a","to":"user:","body":1}"#, r#"Err((Some("\"a\""), BadRecipient))"#);
         check(r#"{"type":"send","id":"a","to":"user:b"}"#, r#"Err((Some("\"a\""), BadFrame))"#);
