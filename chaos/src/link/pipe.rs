@@ -107,7 +107,7 @@ impl Pipe {
         queue + self.frames.held()
     }
 
-    /// When [`Pipe::pull`] has something to give next, if nothing comes before.
+    /// When `pull` has something to give next, if nothing comes before.
     pub fn due(&self, rules: &Rules) -> Option<Time> {
         if rules.holds {
             return None;

@@ -1,6 +1,6 @@
 //! The proxy in the path of clients: accepts, connects to the server, and lets [`crate::link`] decide what becomes of the bytes.
 //!
-//! Start at [`Proxy`], a handle to its shards, which are threads with descriptor tables of their own ([`shard`] is their
+//! Start at [`Proxy`], a handle to its shards, which are threads with descriptor tables of their own (`shard` is their
 //! application). Toxics change by mail to all of them; each puts a change in force for all of its connections within one step and
 //! says so, and [`Proxy::set`] gives the time at which the last one did.
 
